@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that add-on and engine say to each other, one frozen dataclass per sentence.
+
+The engine says `Hello` first. A client then sends `RecoverRequest`; the engine answers with any number of `Progress` and
+then exactly one `Recovery` or `Failure` with the same `request_id`. `Cancel` asks to stop, `Shutdown` ends the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .codec import PROTOCOL
+from .take import RigPlan, Take
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """One way of recovering bodies, and what it lacks on this machine."""
+
+    name: str
+    """Short name for requests, e.g. landmarks."""
+    title: str
+    """What people read, e.g. "Built-in (landmarks)"."""
+    ready: bool
+    """Whether a request would run now."""
+    missing: tuple[str, ...]
+    """What is missing, a sentence each, with where to get it; empty when ready."""
+    gives: tuple[str, ...]
+    """What it recovers beyond the body: any of hands, face, camera."""
+    licence: str
+    """Terms in a few words, e.g. "GPL-3.0 / Apache-2.0, commercial use allowed"."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The engine's first words."""
+
+    package_version: str
+    """Version of the package the engine runs."""
+    device: str
+    """What networks would run on: cpu, cuda:0 (name), mps."""
+    backends: tuple[BackendStatus, ...]
+    """All backends, ready or not, best first."""
+    pid: int
+    """Process number of the engine on its own machine."""
+    protocol: int = PROTOCOL
+    """Version of this conversation; a mismatch is refused by the codec before anything else is read."""
+
+
+@dataclass(frozen=True)
+class CameraHint:
+    """What is known of the camera. Nothing given: EXIF, else an estimate, else an assumption that says so."""
+
+    focal_mm: float | None = None
+    """Focal length in millimetres, together with `sensor_mm`."""
+    sensor_mm: float = 36.0
+    """Width of the sensor along the picture's longer side, millimetres (36 is full frame)."""
+    fx_px: float | None = None
+    """Focal length in pixels of the full image; wins over `focal_mm`."""
+    cx_px: float | None = None
+    """Principal point from the left edge; None means the centre."""
+    cy_px: float | None = None
+    """Principal point from the top edge; None means the centre."""
+
+    def __post_init__(self) -> None:
+        for name in ("focal_mm", "sensor_mm", "fx_px"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e6:
+                raise ValueError(f"{name} is {value}; it must be a positive number")
+
+
+@dataclass(frozen=True)
+class RecoverRequest:
+    """Recover the people in one picture or clip."""
+
+    request_id: str
+    """Chosen by the client; comes back with every answer."""
+    source: str
+    """Path of the picture or clip as the engine sees it; with `data`, a name for messages and files."""
+    data: bytes | None = None
+    """The encoded file's bytes, for an engine on another machine or a picture that lies only in Blender."""
+    backend: str = "auto"
+    """Name of a backend, or auto for the best one that is ready."""
+    people: str = "all"
+    """all, largest, or how many at most, e.g. "2" (largest first)."""
+    camera: CameraHint = field(default_factory=CameraHint)
+    """What is known of the camera."""
+    height_m: float | None = None
+    """Stature of the (largest) person in metres, where known: it sets the scale of the scene."""
+    body: str = "neutral"
+    """Which body to fit: neutral, female or male."""
+    want_rigs: bool = True
+    """Whether to send a `RigPlan` per person; the shell does not need them unless it draws."""
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop working on a request; answered by a Failure with code cancelled."""
+
+    request_id: str
+    """The request to stop."""
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """End the engine once the present request is done or cancelled."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a request stands."""
+
+    request_id: str
+    """The request this belongs to."""
+    stage: str
+    """One of the pipeline's verbs: read, detect, fit, camera, verdict, rig."""
+    fraction: float
+    """0 to 1 over the whole request."""
+    eta_s: float | None = None
+    """Expected seconds to go; None while unknown."""
+    detail: str = ""
+    """A few words for the person waiting."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The answer to a request that succeeded."""
+
+    request_id: str
+    """The request this answers."""
+    take: Take
+    """What was recovered."""
+    rigs: tuple[RigPlan, ...] = ()
+    """What to draw, one per person, in the order of `take.people`."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The answer to a request that did not succeed; nothing was written or changed."""
+
+    request_id: str
+    """The request this answers; empty when the engine itself is in trouble."""
+    code: str
+    """Name of the error's class in snake case, e.g. nobody_found."""
+    sentence: str
+    """What happened, in one plain sentence."""
+    remedy: str
+    """What to do about it, in one plain sentence."""
+    exit_code: int = 1
+    """What the command line returns: 1 nobody found, 2 wrong use or unreadable input, 3 something is missing."""
+
+
+KINDS = {kind.__name__: kind for kind in (Hello, RecoverRequest, Cancel, Shutdown, Progress, Recovery, Failure)}
+"""Every message by name; the codec builds nothing else."""
