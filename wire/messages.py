@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that add-on and engine say to each other, one frozen dataclass per sentence.
 
-The engine says `Hello` first. A client then sends `RecoverRequest`; the engine answers with any number of `Progress` and
+The engine says `Hello` first. A client sends `RecoverRequest`; the engine answers with any number of `Progress` and
 then exactly one `Recovery` or `Failure` with the same `request_id`. `Cancel` asks to stop, `Shutdown` ends the engine.
 """
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the focal length comes from, best source first: given, EXIF, estimated from the body, assumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..wire.frames import FULL_FRAME_MM
+from ..wire.messages import CameraHint
+
+ASSUMED_DIAGONAL_FOV_RAD = math.radians(55.0)
+"""Between a phone's main lens (about 75 degrees) and a portrait lens (about 28): pictures of whole people."""
+ASSUMED_SIGMA = 0.35
+"""Spread of ln(focal) over everyday pictures about that value."""
+EXIF_SIGMA = 0.05
+"""EXIF rounds the focal length, and cropping or stabilisation goes unrecorded."""
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A pinhole camera without a place. Pixels count from the top left corner of the full image."""
+
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    width: int
+    height: int
+    source: str
+    """given, exif, estimated or assumed."""
+    fx_sigma: float
+    """One standard deviation of ln(fx_px)."""
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(3, 3) intrinsics, float64."""
+        return np.array([[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]])
+
+    @property
+    def is_known(self) -> bool:
+        """True when the focal length was told rather than guessed, and must not be changed by a fit."""
+        return self.source in ("given", "exif")
+
+
+def initial_camera(width: int, height: int, hint: CameraHint, exif_focal_36mm: float | None) -> Pinhole:
+    """The best that is known before anybody has been found.
+
+    `exif_focal_36mm` is the focal length in millimetres for a picture whose longer side is 36 mm wide, or None.
+    """
+    longer = max(width, height)
+    if hint.fx_px is not None:
+        focal_px, source, sigma = hint.fx_px, "given", 0.0
+    elif hint.focal_mm is not None:
+        focal_px, source, sigma = hint.focal_mm / hint.sensor_mm * longer, "given", 0.0
+    elif exif_focal_36mm is not None:
+        focal_px, source, sigma = exif_focal_36mm / FULL_FRAME_MM * longer, "exif", EXIF_SIGMA
+    else:
+        focal_px = math.hypot(width, height) / (2 * math.tan(ASSUMED_DIAGONAL_FOV_RAD / 2))
+        source, sigma = "assumed", ASSUMED_SIGMA
+    cx_px = width / 2 if hint.cx_px is None else hint.cx_px
+    cy_px = height / 2 if hint.cy_px is None else hint.cy_px
+    return Pinhole(float(focal_px), float(focal_px), float(cx_px), float(cy_px), width, height, source, sigma)

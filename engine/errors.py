@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every failure that is expected, as a tree. Each has a class, one plain sentence and a remedy.
+
+    RecoverError
+    ├── BadInput (exit 2)          UnreadableImage · EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall · BadRequest
+    ├── Missing (exit 3)           MissingPackage · UnknownBackend · BackendNotReady · BlenderNotFound
+    ├── NobodyFound (exit 1)
+    ├── OutOfMemory (exit 1)
+    └── Cancelled (exit 1)
+
+The sentence is made where the error is raised, since it names the file; the remedy belongs to the class, and may be
+replaced where more is known. The panel draws the remedy beside the sentence, the command line prints it below.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class RecoverError(Exception):
+    """A failure that a person can do something about."""
+
+    remedy = "Run `recover-body doctor` and look at its last lines."
+    exit_code = 1
+
+    def __init__(self, sentence: str, remedy: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def code(self) -> str:
+        """Name of the class in snake case, e.g. nobody_found."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+
+class BadInput(RecoverError):
+    """What was asked, or the file that was given, cannot be used."""
+
+    remedy = "Check the file name and the options; `recover-body recover --help` shows examples."
+    exit_code = 2
+
+
+class BadRequest(BadInput):
+    """An option has a value that makes no sense."""
+
+
+class UnreadableImage(BadInput):
+    """The file is not a picture that can be decoded."""
+
+    remedy = "Open it in an image viewer and save it again as JPEG or PNG."
+
+
+class EmptyFile(UnreadableImage):
+    """The file has no bytes."""
+
+    remedy = "Copy or download it again; the present copy is empty."
+
+
+class AnimatedImage(UnreadableImage):
+    """The file holds several pictures."""
+
+    remedy = "Save the frame you want as a still picture (JPEG or PNG)."
+
+
+class ImageTooLarge(UnreadableImage):
+    """The picture is larger than can be worked on safely."""
+
+    remedy = "Scale it down: people are found best when the longer side has 1000 to 8000 pixels."
+
+
+class ImageTooSmall(UnreadableImage):
+    """The picture is too small to show a person."""
+
+    remedy = "Use a picture in which the person is at least 60 pixels high."
+
+
+class Missing(RecoverError):
+    """Something that is required is not installed."""
+
+    exit_code = 3
+
+
+class MissingPackage(Missing):
+    """A Python package is not installed in the engine's environment."""
+
+    remedy = "Run `python dev.py setup`, or install the engine from the add-on's preferences."
+
+
+class UnknownBackend(Missing):
+    """There is no backend of that name."""
+
+    remedy = "`recover-body doctor` lists the backends."
+
+
+class BackendNotReady(Missing):
+    """The backend lacks a file or a package."""
+
+
+class BlenderNotFound(Missing):
+    """No Blender was found to write the .blend with."""
+
+    remedy = "Install Blender 4.2 or newer, or name it with --blender PATH, or run `pip install bpy==4.5.15`."
+
+
+class NobodyFound(RecoverError):
+    """No person was found in the picture."""
+
+    remedy = "Use a picture in which the person is larger and mostly visible, or crop the picture around the person."
+
+
+class OutOfMemory(RecoverError):
+    """The machine or the graphics card has too little memory for this."""
+
+    remedy = "Close other programs, or use a smaller picture."
+
+
+class Cancelled(RecoverError):
+    """The request was stopped by whoever made it."""
+
+    remedy = "Start it again when you like; nothing was changed."
