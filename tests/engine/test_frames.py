@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+
 from recover_body.engine import errors, frames
 
 WIDTH, HEIGHT = 64, 48
