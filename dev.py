@@ -168,7 +168,7 @@ def run_step(title: str, command: list, log: Path) -> None:
                 file.write(line)
                 file.flush()
                 if line.strip() and not line.startswith("WARNING"):
-                    last_line = line.strip()
+                    last_line = line.strip().split(" (from ")[0]
 
     reader = threading.Thread(target=read_output, daemon=True)
     reader.start()
@@ -236,7 +236,8 @@ def find_python(candidates=None) -> str:
     way = ways.get(platform.system(), ways["Linux"])
     raise Missing(
         "No complete Python 3.11 was found (Blender 4.5 and 5.0 are built for exactly this version).",
-        f"Install one next to yours, then run this again:\n{way}\n  or: uv python install 3.11\n  or: pyenv install 3.11",
+        f"Install one next to yours, then run this again:\n{way}\n"
+        "  uv python install 3.11, or pyenv install 3.11       (anywhere)",
     )
 
 
@@ -289,7 +290,7 @@ def is_usable(environment: Environment) -> bool:
     """Whether somebody made this environment already: a Python 3.11 whose pip answers."""
     if not environment.python.exists():
         return False
-    question = "import sys, pip; assert sys.version_info[:2] == (3, 11)"
+    question = "import sys; from pip import main; assert sys.version_info[:2] == (3, 11)"
     asked = subprocess.run([str(environment.python), "-c", question], capture_output=True, env=clean_environment())
     return asked.returncode == 0
 
@@ -346,7 +347,7 @@ def install_torch(pip: list, title: str, log: Path, torch_index: str | None) -> 
             if "No matching distribution found for torch" not in failure.output:
                 raise
         print(
-            f"pip knows no CPU-only build of {pin}: taking the default one, which brings several GB of CUDA libraries.\n"
+            f"pip knows no CPU-only build of {pin}: taking the default one, which brings gigabytes of CUDA libraries.\n"
             "To avoid this, interrupt and name a package index or a folder that has it: --torch-index or\n"
             "RECOVER_BODY_TORCH_INDEX (PyTorch's installation page lists the addresses).",
             flush=True,
@@ -391,6 +392,14 @@ def run_python(environment: Environment, *arguments, limit_s: float | None = Non
         return 124
 
 
+DEMO_RESULTS = {
+    "look first": "overlay.png",
+    "open in Blender": "blend",
+    "figures": "report.json",
+    "everything recovered": "take.npz",
+}
+
+
 def demo(options: argparse.Namespace) -> int:
     set_up((*ENGINE_LAYERS, "blender", "demo"))
     out = options.out.resolve()
@@ -401,10 +410,10 @@ def demo(options: argparse.Namespace) -> int:
         arguments += ["--blender", options.blender]
     status = run_python(MAIN, "-m", "recover_body.engine", *arguments)
     for image in images:
-        written = [out / f"{image.stem}.{end}" for end in ("blend", "overlay.png", "report.json", "take.npz")]
-        if any(path.exists() for path in written):
+        written = {what: out / f"{image.stem}.{ending}" for what, ending in DEMO_RESULTS.items()}
+        if any(path.exists() for path in written.values()):
             print(f"\n{image.name}")
-        for path, what in zip(written, ("open in Blender", "look first", "figures", "everything recovered")):
+        for what, path in written.items():
             if path.exists():
                 print(f"  {what + ':':22}{path}")
     return status

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures for all tests: where the shared test data lies, and a clean exit for processes that loaded Blender."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def shared_file(relative: str) -> Path:
+    """A file or folder of the test data beside the repository; skips the test on machines that have no such data.
+
+    Where the data exists, a missing file is a failure in CI: a test that is silently left out protects nobody.
+    """
+    path = SHARED / relative
+    if path.exists():
+        return path
+    if SHARED.exists() and os.environ.get("CI") == "true":
+        pytest.fail(f"The test data folder {SHARED} exists, but {relative} is missing in it.")
+    pytest.skip(f"This test needs {relative} in a folder `shared` next to the repository.")
+
+
+@pytest.fixture
+def shared():
+    """`shared("fixtures/images")` is that path, or skips the test with a sentence."""
+    return shared_file
+
+
+_exit_status = 0
+
+
+def pytest_sessionfinish(session, exitstatus):
+    global _exit_status
+    _exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End at once when Blender was loaded: its ordinary exit crashes or hangs while a class or timer is registered."""
+    if "bpy" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_exit_status)
