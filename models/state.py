@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading a network from a dictionary of tensors: completely, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class IncompleteWeights(Exception):
+    """The tensors offered to a network are not exactly the ones it is made of."""
+
+    code = "incomplete_weights"
+
+    def __init__(self, network: str, sentence: str):
+        super().__init__(f"These {network} weights do not fit the network: {sentence}.")
+        self.remedy = (
+            f"Import the {network} files again with `recover-body models import`, or download them afresh; "
+            "`recover-body models list` says where."
+        )
+
+
+def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix`, the prefix removed."""
+    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def count_numbered(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many layers `prefix`0, `prefix`1, … the tensor names speak of."""
+    numbers = {int(name[len(prefix) :].split(".")[0]) for name in state if name.startswith(prefix)}
+    return max(numbers) + 1 if numbers else 0
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], network: str) -> None:
+    """Give every tensor of `module` its value from `state`, without copying.
+
+    The module may have been built on the meta device: a network of 630 million numbers would otherwise first be
+    filled with random values that nobody wants. Raises `IncompleteWeights`, naming the first offenders.
+    """
+    wanted = module.state_dict()
+    missing = sorted(wanted.keys() - state.keys())
+    surplus = sorted(state.keys() - wanted.keys())
+    misfits = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
+    if missing:
+        raise IncompleteWeights(network, f"{_few(missing)} missing")
+    if surplus:
+        raise IncompleteWeights(network, f"{_few(surplus)} unknown to it")
+    if misfits:
+        first = misfits[0]
+        shapes = f"{list(state[first].shape)} where {list(wanted[first].shape)} is needed"
+        raise IncompleteWeights(network, f"{_few(misfits)} of another shape, {shapes}")
+    module.load_state_dict(dict(state), strict=True, assign=True)
+
+
+def assembled(build, state: Mapping[str, Tensor], network: str) -> nn.Module:
+    """`build()` made without memory of its own, then filled from `state`; ready for inference."""
+    with torch.device("meta"):
+        module = build()
+    load_strictly(module, state, network)
+    return module.requires_grad_(False).eval()
+
+
+def need(state: Mapping[str, Tensor], name: str, network: str) -> Tensor:
+    """A tensor from which sizes are read; `IncompleteWeights` when it is not there."""
+    if name not in state:
+        raise IncompleteWeights(network, f"1 tensor is missing ({name})")
+    return state[name]
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} ({shown})"
