@@ -382,12 +382,12 @@ def system_remedy() -> str:
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
-def run_python(environment: Environment, *arguments, limit_s: float | None = None, **variables: str) -> int:
+def run_python(environment: Environment, *arguments, limit_s=None, folder: Path | None = None, **variables: str) -> int:
     """Run the environment's Python in the foreground; the exit status, 124 when the time limit ended it."""
     command = [str(environment.python), *(str(argument) for argument in arguments)]
     sys.stdout.flush()
     try:
-        return subprocess.run(command, env=clean_environment(**variables), timeout=limit_s).returncode
+        return subprocess.run(command, env=clean_environment(**variables), timeout=limit_s, cwd=folder).returncode
     except subprocess.TimeoutExpired:
         return 124
 
@@ -470,23 +470,25 @@ def summary(report: Path, status: int) -> str:
 def check(options: argparse.Namespace) -> int:
     set_up(("tools", "base", "dev", "package"))
     fixing = ["--fix"] if options.fix else []
+    mirror, targets = mirror_for_mypy()
     steps = {
         "lint": ("-m", "ruff", "check", *fixing, ROOT),
         "format": ("-m", "ruff", "format", *([] if options.fix else ["--check"]), ROOT),
-        "types": ("-m", "mypy", "--config-file", ROOT / "pyproject.toml", *mypy_targets()),
+        "types": ("-m", "mypy", "--config-file", ROOT / "pyproject.toml", "--cache-dir", CACHE / "mypy", *targets),
         "import boundaries": ("-m", "pytest", "-q", f"--rootdir={ROOT}", ROOT / "tests" / "test_imports.py"),
     }
     failed = []
     for name, arguments in steps.items():
         print(f"== {name} ==", flush=True)
-        if run_python(MAIN, *arguments, MYPYPATH=str(CACHE / "types")) != 0:
+        folder = mirror if name == "types" else None  # so that the paths that mypy prints are those in the project
+        if run_python(MAIN, *arguments, folder=folder, MYPYPATH=str(mirror.parent)) != 0:
             failed.append(name)
     print("check: " + (f"failed: {', '.join(failed)}" if failed else "all well"))
     return FAILED if failed else OK
 
 
-def mypy_targets() -> list[str]:
-    """mypy takes a package's name from its folder, and a clone may be called anything: it reads a copy."""
+def mirror_for_mypy() -> tuple[Path, list[str]]:
+    """mypy takes a package's name from its folder, and a clone may be called anything: a copy with the right name."""
     copy = CACHE / "types" / "recover_body"
     shutil.rmtree(copy, ignore_errors=True)
     packages = ("wire", "engine", "models")
@@ -496,7 +498,7 @@ def mypy_targets() -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     shutil.copy2(ROOT / "__init__.py", copy)
-    return [part for package in packages for part in ("-p", f"recover_body.{package}")]
+    return copy, [part for package in packages for part in ("-p", f"recover_body.{package}")]
 
 
 def build(options: argparse.Namespace) -> int:

@@ -25,8 +25,14 @@ def dev():
     del sys.modules[spec.name]
 
 
+@pytest.fixture(scope="module")
+def environment_folder(tmp_path_factory) -> Path:
+    """Shared, because making an environment takes seconds."""
+    return tmp_path_factory.mktemp("project") / "env"
+
+
 @pytest.fixture
-def tiny(dev, tmp_path, monkeypatch):
+def tiny(dev, environment_folder, tmp_path, monkeypatch):
     """A one-layer environment in a temporary folder; its only package is a wheel written here."""
     wheel = tmp_path / "tiny_layer-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -39,7 +45,9 @@ def tiny(dev, tmp_path, monkeypatch):
     monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path)
     monkeypatch.setattr(dev, "ROOT", tmp_path)
     monkeypatch.setattr(dev, "CACHE", tmp_path / ".cache")
-    return dev.Environment(tmp_path / "env", ("tiny",))
+    environment = dev.Environment(environment_folder, ("tiny",))
+    environment.stamp("tiny").unlink(missing_ok=True)
+    return environment
 
 
 def imports(environment, name: str) -> bool:
@@ -103,7 +111,8 @@ def test_a_python_311_is_found(dev):
 @pytest.mark.skipif(sys.platform != "linux", reason="System libraries are only asked for on Linux.")
 def test_a_missing_system_library_is_told_with_its_install_line(dev, tiny):
     """The loader's own words, from an interpreter whose `bpy` needs a library that does not exist."""
-    dev.make_environment(tiny)
+    if not tiny.python.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", tiny.folder], check=True)
     site = next(tiny.folder.glob("lib/python*/site-packages"))
     (site / "bpy.py").write_text("import ctypes\nctypes.CDLL('libXmissing.so.6')\n")
     with pytest.raises(dev.Missing, match=r"libXmissing\.so\.6: cannot open shared object file[\s\S]*install.*lib"):
