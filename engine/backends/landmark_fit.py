@@ -131,23 +131,25 @@ class _State:
         )
 
 
-def fit_landmarks(seen: Observations, body_name: str = "neutral", iterations: int = 24) -> Fit:
-    """Fit one body to each row of `seen`."""
+def fit_landmarks(
+    seen: Observations, body_name: str = "neutral", iterations: int = 24, start: Fit | None = None
+) -> Fit:
+    """Fit one body to each row of `seen`; `start` goes on from an earlier fit of the same people."""
     # Thousands of tiny solves: BLAS threads would only fight over them.
     with threadpool_limits(1, "blas"):
         problem = _Problem(seen, body_name)
-        state = problem.start()
-        state, system = _minimise(problem, state, iterations)
+        state = problem.start() if start is None else problem.resume(start)
+        state, system = _minimise(problem, state, iterations, 0 if start is not None else ROBUST_FROM)
         return problem.result(state, system)
 
 
-def _minimise(problem: _Problem, state: _State, iterations: int) -> tuple[_State, _System]:
+def _minimise(problem: _Problem, state: _State, iterations: int, robust_from: int) -> tuple[_State, _System]:
     """Levenberg-Marquardt with a damping per person; a step that makes things worse is taken back."""
     damping = np.full(len(state.place), 1e-2)
-    system = problem.linearise(state, robust=False)
+    system = problem.linearise(state, robust=robust_from == 0)
     for iteration in range(iterations):
-        robust = iteration >= ROBUST_FROM
-        if iteration == ROBUST_FROM:
+        robust = iteration >= robust_from
+        if iteration == robust_from > 0:
             system = problem.linearise(state, robust)
         proposed = state.moved(_step(system, damping))
         new = problem.linearise(proposed, robust)
@@ -241,6 +243,13 @@ class _Problem:
         torso_m = pelvis_to_points[:, self.torso, :2].mean(1)
         place = np.concatenate([torso_px - torso_m / metres_per_px[:, None], np.log(metres_per_px)[:, None]], 1)
         return replace(state, place=place)
+
+    def resume(self, fit: Fit) -> _State:
+        """Where an earlier fit ended, with this problem's focal length: the size in the picture stays."""
+        pelvis = fit.translation + self.rest_joints[0] + fit.betas @ self.joint_dirs[0].T
+        scale = pelvis[:, 2] / fit.focal_px
+        place = np.concatenate([pelvis[:, :2] / scale[:, None], np.log(scale)[:, None]], 1)
+        return _State(rotvec_to_matrix(fit.pose), place, fit.betas, self.focal_prior.copy())
 
     # ---- the body ----
 
@@ -338,9 +347,7 @@ class _Problem:
         derivative = jacobian - by_hips[:, None] + cross_matrix(turned) @ swing[:, None]
         return residual / METRIC_SIGMA_M, derivative / METRIC_SIGMA_M, METRIC_WEIGHT * self.visibility
 
-    def _add_pose_prior(
-        self, rotvecs: np.ndarray, cost: np.ndarray, gradient: np.ndarray, hessian: np.ndarray
-    ) -> None:
+    def _add_pose_prior(self, rotvecs: np.ndarray, cost: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> None:
         flat = rotvecs.reshape(len(cost), -1)
         nearest = self.prior.nearest(flat)
         root = self.prior.roots[nearest]  # (B, 63, 63)
