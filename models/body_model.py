@@ -5,9 +5,10 @@
     out = body.forward(pose, betas, translation=translation)      # out.vertices, out.joints
 
 Frames: metres; rest is a T-pose, x to the body's left, y up, z to its front. `pose` holds one rotation vector per
-joint, relative to the parent joint. The root turns about its own rest position, and `translation` is added after posing,
-so the pelvis lies at `translation` + its rest position. The formulas are those of SMPL (Loper et al. 2015); SMPL, SMPL-X
-and the bodies shipped in `models/body` all load into `BodyModel`. `body_model_torch` is the differentiable twin.
+joint, relative to the parent joint. The root turns about its own rest position, and `translation` is added after
+posing, so the pelvis lies at `translation` + its rest position. The formulas are those of SMPL (Loper et al. 2015);
+SMPL, SMPL-X and the bodies shipped in `models/body` all load into `BodyModel`. `body_model_torch` is the
+differentiable twin.
 """
 
 from __future__ import annotations
@@ -113,10 +114,10 @@ class BodyModel:
     @cached_property
     def joint_shapedirs(self) -> np.ndarray:
         """(J, 3, S + E) metres the rest joints move per unit of beta, then of expression."""
-        return np.stack([self.J_regressor @ offsets for offsets in self._blend_offsets], -1)
+        return np.stack([self.J_regressor @ offsets for offsets in self.blend_offsets], -1)
 
     @cached_property
-    def _blend_offsets(self) -> np.ndarray:
+    def blend_offsets(self) -> np.ndarray:
         """(S + E, V, 3) metres: shape, then expression offsets, component first so that each one is contiguous."""
         return np.ascontiguousarray(np.moveaxis(np.concatenate([self.shapedirs, self.exprdirs], 2), 2, 0))
 
@@ -180,7 +181,7 @@ class BodyModel:
     def _shaped(self, blend: np.ndarray, ids: np.ndarray | slice) -> np.ndarray:
         """(B, S + E) -> (B, V, 3), skipping components that nobody uses."""
         used = np.flatnonzero(blend.any(0))
-        return self.v_template[ids] + np.tensordot(blend[:, used], self._blend_offsets[:, ids][used], 1)
+        return self.v_template[ids] + np.tensordot(blend[:, used], self.blend_offsets[:, ids][used], 1)
 
     def _pose_offsets(self, local: np.ndarray, ids: np.ndarray | slice) -> np.ndarray | float:
         """(B, J, 3, 3) -> (B, V, 3) metres, or 0 where the body has neither pose blend shapes nor correctives."""

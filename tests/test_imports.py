@@ -29,7 +29,7 @@ NEVER = {
     "blender_scripts": {"torch", "cv2", "mediapipe", "scipy", "onnxruntime"},
 }
 # Imported while tests, benchmarks or builders run, not by the product.
-BUILDERS = ("models/body/build",)
+BUILDERS = ("models/body/builder",)
 
 LIGHT_ENTRANCES = ("recover_body", "recover_body.wire", "recover_body.addon.client", "recover_body.engine.__main__")
 
