@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How well a recovered body lies on its picture, in numbers that need no one to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.body_model import load_body
+from ..wire.frames import project
+from .backends.base import BodyTrack
+from .cameras import Pinhole
+from .raster import silhouette
+
+TRUSTED = 0.5
+"""Keypoints with more confidence than this are counted."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Per frame; NaN where a frame cannot be judged."""
+
+    overlay_iou: np.ndarray
+    """(F,) body's silhouette and person mask: pixels in both / pixels in either, inside the picture."""
+    reprojection_px: np.ndarray
+    """(F,) median distance between trusted keypoints and where the body has them, pixels."""
+    reprojection_percent: np.ndarray
+    """(F,) the same in percent of the person's size in the picture, see `size_in_picture`."""
+
+
+def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
+    """Compare `track` with what its backend saw. `camera` sees the whole picture, `body` is a name for `load_body`."""
+    model = load_body(body)
+    frames = len(track.present)
+    iou, error_px, error_percent = (np.full(frames, np.nan) for _ in range(3))
+    for frame in np.flatnonzero(track.present):
+        vertices_cam = model.forward(
+            track.pose[frame : frame + 1],
+            track.betas,
+            track.expression[frame : frame + 1],
+            track.translation[frame : frame + 1],
+        ).vertices[0]
+        mask = track.masks[frame]
+        if mask is not None:
+            drawn = silhouette(vertices_cam, model.faces, camera.matrix, camera.width, camera.height)
+            iou[frame] = intersection_over_union(drawn, mask)
+        error_px[frame] = reprojection(track.keypoints_px[frame], track.reprojected_px[frame])
+        size_px = size_in_picture(project(vertices_cam, camera.matrix), camera.width, camera.height)
+        error_percent[frame] = 100 * error_px[frame] / size_px
+    return Verdict(iou, error_px, error_percent)
+
+
+def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two masks (H, W) bool; 0 where both are empty."""
+    either = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / either if either else 0.0
+
+
+def reprojection(keypoints_px: np.ndarray, reprojected_px: np.ndarray) -> float:
+    """Median distance, pixels, of the trusted among (K, 3) keypoints (x, y, confidence) to (K, 2); NaN without any."""
+    distances = np.linalg.norm(keypoints_px[:, :2] - reprojected_px, axis=1)
+    counted = distances[(keypoints_px[:, 2] > TRUSTED) & np.isfinite(distances)]
+    return float(np.median(counted)) if len(counted) else float("nan")
+
+
+def size_in_picture(points_px: np.ndarray, width: int, height: int) -> float:
+    """Longer side, pixels, of the box around the part of the body (V, 2) that lies in the picture; NaN without any.
+
+    Neither the detector's box, which may hold somebody else's arm, nor the stature: someone lying is as large as
+    someone standing, and legs outside the picture do not make an error look small.
+    """
+    inside = points_px[np.isfinite(points_px).all(1)].clip(0, (width, height))
+    size = float(np.ptp(inside, axis=0).max()) if len(inside) else 0.0
+    return size if size > 0 else float("nan")
