@@ -195,7 +195,8 @@ def clean_environment(**extra: str) -> dict[str, str]:
 # -- finding Python 3.11 ----------------------------------------------------------------------------------------------
 
 # ensurepip is asked for because Debian splits it off: such a Python cannot make a virtual environment.
-PROBE = "import sys, venv, ensurepip; assert sys.version_info[:2] == (3, 11); print(sys.executable)"
+# The base executable, because the one that runs may lie in the very environment that is to be made anew.
+PROBE = "import sys, venv, ensurepip; assert sys.version_info[:2] == (3, 11); print(sys._base_executable)"
 
 
 def python_candidates():
