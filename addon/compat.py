@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every difference between Blender versions that the add-on meets, found by looking for the feature, not the number.
+
+4.2 and 4.3 have one flat action per datablock. From 4.4 an action has slots, one for each datablock that shares it, and
+5.0 dropped the old door. 5.0 also moved the selection of bones from the bone to the pose bone.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+HAS_SLOTS = "slots" in bpy.types.Action.bl_rna.properties
+_SELECT_ON_POSE_BONE = "select" in bpy.types.PoseBone.bl_rna.properties
+
+
+def action_curves(action: bpy.types.Action, owner: bpy.types.ID) -> tuple:
+    """Let `action` animate `owner`; returns the (F-curves, groups) in which the keys of `owner` go.
+
+    Without slots an action belongs to one owner only: give each owner an action of its own (see `HAS_SLOTS`).
+    """
+    animation = owner.animation_data or owner.animation_data_create()
+    animation.action = action
+    if not HAS_SLOTS:
+        return action.fcurves, action.groups
+    slot = action.slots.new(id_type=owner.id_type, name=owner.name)
+    animation.action_slot = slot
+    layer = action.layers[0] if action.layers else action.layers.new("Layer")
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+    bag = strip.channelbag(slot, ensure=True)
+    return bag.fcurves, bag.groups
+
+
+def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
+    """Select or deselect a bone in pose mode."""
+    if _SELECT_ON_POSE_BONE:
+        pose_bone.select = selected
+    else:
+        pose_bone.bone.select = selected

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong on Blender's side. Each has one plain sentence and a remedy, like the engine's failures."""
+
+from __future__ import annotations
+
+
+class AddonError(Exception):
+    """A failure that a person can do something about."""
+
+    remedy = "Run Recover Body again; if it happens again, please report it with the picture."
+    exit_code = 1
+
+    def __init__(self, sentence: str, remedy: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        if remedy is not None:
+            self.remedy = remedy
+
+
+class DrawError(AddonError):
+    """What came from the engine cannot be drawn. Nothing was changed in the file."""
+
+
+class SourceError(AddonError):
+    """There is no usable picture."""
+
+    remedy = "Choose a picture in the panel, or open one in the Image Editor."
+    exit_code = 2
+
+
+class EngineNotFound(AddonError):
+    """No engine is installed where the add-on looks for it."""
+
+    remedy = "Name the Python of the engine's environment, or the engine's command, in the add-on's preferences."
+    exit_code = 3

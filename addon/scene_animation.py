@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys, written in bulk. Frame n of the source is frame n of the scene."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ..wire.take import Take
+from . import compat
+
+
+class TakeAction:
+    """One action for everything that belongs together: pose and shape, or camera and lens.
+
+    Where actions have slots (Blender 4.4 and later) it is really one, so that a take can be swapped as a whole; before
+    that every datablock gets an action of its own.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shared: bpy.types.Action | None = None
+
+    def animate(self, owner: bpy.types.ID) -> Curves:
+        """Start animating `owner`, which must not be animated yet."""
+        if compat.HAS_SLOTS:
+            self._shared = self._shared or bpy.data.actions.new(self._name)
+            return Curves(*compat.action_curves(self._shared, owner))
+        return Curves(*compat.action_curves(bpy.data.actions.new(f"{self._name} {owner.name}"), owner))
+
+
+class Curves:
+    """The F-curves of one datablock."""
+
+    def __init__(self, fcurves, groups) -> None:
+        self._fcurves, self._groups = fcurves, groups
+
+    def key(self, data_path: str, frames: np.ndarray, values: np.ndarray, group: str = "") -> None:
+        """Key a property at `frames` (N,); `values` is (N,) for a number, (N, components) for a vector."""
+        columns = values[:, None] if values.ndim == 1 else values
+        points = np.empty((len(frames), 2), np.float32)
+        points[:, 0] = frames
+        for index, column in enumerate(columns.T):
+            curve = self._fcurves.new(data_path, index=index)
+            points[:, 1] = column
+            curve.keyframe_points.add(len(points))
+            curve.keyframe_points.foreach_set("co", points.ravel())
+            # A key on every frame leaves nothing to ease between: straight lines neither overshoot nor lag.
+            curve.keyframe_points.foreach_set("interpolation", np.full(len(points), _LINEAR, np.int32))
+            curve.update()
+            if group:
+                curve.group = self._groups.get(group) or self._groups.new(group)
+
+
+_LINEAR = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+
+
+def set_time(scene: bpy.types.Scene, take: Take) -> None:
+    """Give the scene the clip's rate and length. A still leaves the scene's time as it is."""
+    frames = take.frame_numbers
+    if len(frames) < 2:
+        return
+    scene.render.fps = max(1, round(take.fps))
+    scene.render.fps_base = scene.render.fps / take.fps
+    scene.frame_start, scene.frame_end = int(frames[0]), int(frames[-1])
+    scene.frame_set(int(frames[0]))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets a freshly drawn recovery take the place of an earlier one of the same source."""
+
+from __future__ import annotations
+
+import bpy
+
+SOURCE = "recover_body_source"
+"""Custom property of a recovery's collection: the source of its take."""
+ROLE = "recover_body_role"
+"""Custom property of its objects: camera, rig 0, mesh 0, rig 1, …"""
+
+
+def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.types.Collection:
+    """Bring `fresh`, which is in no scene yet, into `scene`; returns the collection that holds the recovery now."""
+    old = find_recovery(scene, fresh[SOURCE])
+    if old is None:
+        scene.collection.children.link(fresh)
+        return fresh
+    previous = objects_by_role(old)
+    _leave_modes(previous.values())
+    successors = objects_by_role(fresh)
+    for role, successor in successors.items():
+        if role not in previous:
+            old.objects.link(successor)
+    for role, predecessor in previous.items():
+        if role in successors:
+            _succeed(predecessor, successors[role])
+        else:
+            _remove(predecessor)
+    bpy.data.collections.remove(fresh)
+    return old
+
+
+def find_recovery(scene: bpy.types.Scene, source: str) -> bpy.types.Collection | None:
+    """The collection in which an earlier run drew `source`, wherever in the scene it was moved and whatever its name."""
+    return next((c for c in scene.collection.children_recursive if c.get(SOURCE) == source), None)
+
+
+def objects_by_role(collection: bpy.types.Collection) -> dict[str, bpy.types.Object]:
+    """Role -> object of one recovery; what an artist added to the collection is left out."""
+    return {o[ROLE]: o for o in collection.objects if ROLE in o}
+
+
+def _succeed(old: bpy.types.Object, new: bpy.types.Object) -> None:
+    """`new` gets the names of `old` and everything that pointed at it: collections, children, constraints, drivers."""
+    names = [block.name for block in _blocks(old)]
+    old.user_remap(new)
+    _remove(old)
+    for block, name in zip(_blocks(new), names, strict=False):
+        block.name = name
+
+
+def _remove(old: bpy.types.Object) -> None:
+    """Remove an object of an earlier run with the data that nobody else uses."""
+    blocks = _blocks(old)
+    bpy.data.objects.remove(blocks[0])
+    for block in blocks[1:]:
+        if block.users == 0:
+            bpy.data.batch_remove([block])
+
+
+def _blocks(owner: bpy.types.Object) -> list[bpy.types.ID]:
+    """The object, its data, and the actions of both and of the shape keys; each once."""
+    animated = [owner, owner.data, getattr(owner.data, "shape_keys", None)]
+    actions = [a.animation_data.action for a in animated if a is not None and a.animation_data]
+    return list(dict.fromkeys([owner, owner.data, *(action for action in actions if action is not None)]))
+
+
+def _leave_modes(objects) -> None:
+    """An object cannot be exchanged while it is being edited or posed."""
+    active = bpy.context.view_layer.objects.active
+    if active is not None and active.mode != "OBJECT" and active in list(objects):
+        with bpy.context.temp_override(object=active, active_object=active):
+            bpy.ops.object.mode_set(mode="OBJECT")
