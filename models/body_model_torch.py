@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class TorchBodyModel(nn.Module):
 
         def keep(name: str, array) -> None:
             # Not part of a state dict: a checkpoint of a network must not carry a (perhaps licensed) body along.
-            self.register_buffer(name, torch.as_tensor(array).to(dtype).contiguous(), persistent=False)
+            self.register_buffer(name, torch.as_tensor(np.asarray(array)).to(dtype).contiguous(), persistent=False)
 
         keep("v_template", body.v_template)
         keep("blend_offsets", body.blend_offsets)  # (S + E, V, 3)
