@@ -102,6 +102,7 @@ def _write_shape_keys(body: bpy.types.Object, rig: RigPlan, vertices: np.ndarray
     if rig.corrective_offsets is not None:
         offsets = np.concatenate([offsets, rig.corrective_offsets])
     body.shape_key_add(name="Basis")
+    body.data.shape_keys.name = f"{rig.name} shapes"
     for name, offset in zip(names, offsets, strict=True):
         key = body.shape_key_add(name=name, from_mix=False)
         key.points.foreach_set("co", (vertices + to_blender(offset, 0.0)).ravel())

@@ -44,27 +44,31 @@ def objects_by_role(collection: bpy.types.Collection) -> dict[str, bpy.types.Obj
 
 def _succeed(old: bpy.types.Object, new: bpy.types.Object) -> None:
     """`new` gets the names of `old` and everything that pointed at it: collections, children, constraints, drivers."""
-    names = [block.name for block in _blocks(old)]
+    names = {part: block.name for part, block in _blocks(old).items()}
     old.user_remap(new)
     _remove(old)
-    for block, name in zip(_blocks(new), names, strict=False):
-        block.name = name
+    for part, block in _blocks(new).items():
+        if part in names:
+            block.name = names[part]
 
 
 def _remove(old: bpy.types.Object) -> None:
     """Remove an object of an earlier run with the data that nobody else uses."""
     blocks = _blocks(old)
-    bpy.data.objects.remove(blocks[0])
-    for block in blocks[1:]:
+    blocks.pop("shape keys", None)  # they go with their mesh
+    bpy.data.objects.remove(blocks.pop("object"))
+    for block in dict.fromkeys(blocks.values()):  # one action may be named twice
         if block.users == 0:
             bpy.data.batch_remove([block])
 
 
-def _blocks(owner: bpy.types.Object) -> list[bpy.types.ID]:
-    """The object, its data, and the actions of both and of the shape keys; each once."""
-    animated = [owner, owner.data, getattr(owner.data, "shape_keys", None)]
-    actions = [a.animation_data.action for a in animated if a is not None and a.animation_data]
-    return list(dict.fromkeys([owner, owner.data, *(action for action in actions if action is not None)]))
+def _blocks(owner: bpy.types.Object) -> dict[str, bpy.types.ID]:
+    """The object, its data, its shape keys, and the actions of each."""
+    blocks = {"object": owner, "data": owner.data, "shape keys": getattr(owner.data, "shape_keys", None)}
+    for part, block in list(blocks.items()):
+        if block is not None and block.animation_data is not None:
+            blocks[f"{part} action"] = block.animation_data.action
+    return {part: block for part, block in blocks.items() if block is not None}
 
 
 def _leave_modes(objects) -> None:

@@ -62,7 +62,12 @@ def _edit_bones(owner: bpy.types.Object) -> Iterator:
         layer = workshop.view_layers[0]
         layer.objects.active = owner
         with bpy.context.temp_override(
-            scene=workshop, view_layer=layer, object=owner, active_object=owner, selected_objects=[owner], edit_object=None
+            scene=workshop,
+            view_layer=layer,
+            object=owner,
+            active_object=owner,
+            selected_objects=[owner],
+            edit_object=None,
         ):
             bpy.ops.object.mode_set(mode="EDIT")
             try:

@@ -31,7 +31,12 @@ def level_camera(height_m: float = 1.4, tilt_rad: float = 0.1) -> np.ndarray:
 
 
 def camera(
-    width: int = 640, height: int = 480, focal_px: float = 700.0, offset_px=(0.0, 0.0), aspect: float = 1.0, frames: int = 1
+    width: int = 640,
+    height: int = 480,
+    focal_px: float = 700.0,
+    offset_px=(0.0, 0.0),
+    aspect: float = 1.0,
+    frames: int = 1,
 ) -> CameraTrack:
     """A camera; with several frames it travels, turns and zooms. `aspect` is fy / fx."""
     times = np.arange(frames) / max(frames - 1, 1)
