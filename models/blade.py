@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BLADE: how far away the person is, and the pose that this distance makes plausible.
+
+Paper: Wang et al., "BLADE: Single-view Body Mesh Estimation through Accurate Depth Estimation" (CVPR 2025). Tensor
+names are those of the released `epoch_2.pth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .depth_anything import UNUSED as UNUSED_IN_BACKBONE
+from .depth_anything import DepthAnything, DepthAnythingConfig
+from .state import assembled, need, with_prefix
+
+NETWORK = "BLADE"
+DEPTH_PREFIXES = ("depth_backbone.", "depth_interface.", "depth_head.")
+UNUSED = (
+    *(f"depth_backbone.{name}" for name in UNUSED_IN_BACKBONE),
+    "depth_head.dec_z.conv.weight",
+    "depth_head.dec_z.conv.bias",
+)
+DEPTH_PICTURE_PX = 518
+"""Side of the square around the person that the depth network was trained with."""
+FEATURE_SIDE = 224
+MAX_DEPTH_M = 10.0
+"""Where the network's answer ends, whatever the picture shows."""
+QUERY_HEADS = 4
+QUERY_LAYERS = 2
+
+
+class DepthQuery(nn.Module):
+    """One question to the feature map: "how far is the person?"."""
+
+    def __init__(self, width: int, mlp_width: int):
+        super().__init__()
+        self.query = nn.Embedding(1, width)
+        layer = nn.TransformerDecoderLayer(width, QUERY_HEADS, mlp_width, dropout=0.1, batch_first=True)
+        self.decoder = nn.TransformerDecoder(layer, QUERY_LAYERS)
+        self.z_out = nn.Linear(width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features (B, 256, 56, 56) -> metres (B,)."""
+        tokens = features.flatten(2).transpose(1, 2)  # (B, 3136, 256), without positions
+        answer = self.decoder(self.query.weight.expand(len(tokens), 1, -1), tokens)
+        return MAX_DEPTH_M * self.z_out(answer)[:, 0, 0].sigmoid()
+
+
+class DepthNet(nn.Module):
+    """Squares around a person (B, 3, 518, 518), normalised RGB -> depth of the pelvis (B,), metres, below 10."""
+
+    def __init__(self, config: DepthAnythingConfig, query_mlp_width: int):
+        super().__init__()
+        width = config.fused_width
+        self.depth_backbone = DepthAnything(config)
+        self.depth_interface = nn.Sequential(
+            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        self.depth_head = nn.ModuleDict({"dec_z": DepthQuery(width, query_mlp_width)})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> DepthNet:
+        """The network of the checkpoint's `DEPTH_PREFIXES` tensors.
+
+        Raises `IncompleteWeights` when a tensor is missing, surplus or of another shape.
+        """
+        config = DepthAnythingConfig.from_state(with_prefix(state, "depth_backbone."))
+        query_mlp_width = need(state, "depth_head.dec_z.decoder.layers.0.linear1.weight", NETWORK).shape[0]
+        used = {name: tensor for name, tensor in state.items() if name not in UNUSED}
+        return assembled(lambda: cls(config, query_mlp_width), used, NETWORK)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        features = self.depth_backbone(pictures)  # (B, 256, 296, 296)
+        features = F.interpolate(features, (FEATURE_SIDE, FEATURE_SIDE), mode="bilinear", align_corners=True)
+        return self.depth_head["dec_z"](self.depth_interface(features))
