@@ -45,6 +45,13 @@ def silhouette(
     return _fill(points_px[start], points_px[end], winding, width, height)
 
 
+def outline_vertices(vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """(E,) the vertices where the surface turns from the camera: outer contour and folds within it."""
+    points_px, front = _project_front(vertices_cam, faces, intrinsics)
+    start, end, _ = _contour_edges(front, len(points_px))
+    return np.unique(np.concatenate([start, end]))
+
+
 def shade(
     vertices_cam: np.ndarray,
     faces: np.ndarray,

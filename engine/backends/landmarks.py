@@ -14,10 +14,11 @@ from .. import detect
 from ..cameras import Pinhole
 from ..detect import Detection
 from ..errors import BadRequest
+from ..fit.body_fit import BodyFit, Fit, Observations, relaxed_hands
+from ..fit.kinematics import BODY_JOINTS
+from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
-from .landmark_fit import Fit, Observations, fit_landmarks
-from .landmark_points import BODY_JOINTS, LANDMARK_NAMES, landmark_points
 
 CERTAIN = 0.25
 """A joint whose spread the landmarks reduced by less than this comes from the prior, whatever number it has."""
@@ -44,12 +45,15 @@ class LandmarksBackend:
         if not people:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
-        seen = _observations(people, camera, request.height_m)
-        fit = fit_landmarks(seen, request.body)
+        problem = BodyFit(_observations(people, camera, request.height_m), request.body)
+        state, system = problem.from_landmarks()
         if not camera.is_known:
-            camera = agreed_camera(camera, fit)
-            seen = replace(seen, focal_px=np.full(len(people), camera.fx_px), focal_sigma=np.zeros(len(people)))
-            fit = fit_landmarks(seen, request.body, start=fit)
+            camera = agreed_camera(camera, problem.result(state, system))
+            state, system = problem.with_focal(state, camera.fx_px)
+        report("fit", 0.7, "matching silhouettes")
+        boxes_px = np.array([person.box_px for person in people])
+        state, system = problem.with_silhouettes(state, system, [person.mask for person in people], boxes_px)
+        fit = problem.result(state, system)
         report("fit", 1.0, "")
         tracks = tuple(_track(person, fit, row, request.body) for row, person in enumerate(people))
         return Bodies(tracks, camera, _camera_notes(camera))
@@ -124,10 +128,8 @@ def _camera_notes(camera: Pinhole) -> tuple[str, ...]:
 
 def _track(person: Detection, fit: Fit, row: int, body_name: str) -> BodyTrack:
     """One fitted person as a track of one frame."""
-    body = load_body(body_name)
-    pose = np.zeros((1, JOINT_COUNT, 3), np.float32)
+    pose = relaxed_hands(load_body(body_name))[None].copy()
     pose[0, :BODY_JOINTS] = fit.pose[row]
-    pose[0, 25:40], pose[0, 40:55] = body.hands_mean_left, body.hands_mean_right
     certainty = np.zeros((1, JOINT_COUNT), np.float32)
     certainty[0, :BODY_JOINTS] = fit.certainty[row]
     reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)

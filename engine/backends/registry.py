@@ -15,7 +15,7 @@ _BACKENDS = {
     "fake": ("fake", "FakeBackend"),
 }
 
-_ONLY_BY_NAME = ("fake",)
+ONLY_BY_NAME = ("fake",)
 """Never chosen by `auto`: the person they return is not in the picture."""
 
 
@@ -32,7 +32,7 @@ def choose(name: str = "auto") -> Backend:
         backend = _make(name)
         _refuse_unready(backend)
         return backend
-    candidates = [_make(name) for name in _BACKENDS if name not in _ONLY_BY_NAME]
+    candidates = [_make(name) for name in _BACKENDS if name not in ONLY_BY_NAME]
     for backend in candidates:
         if not backend.missing():
             return backend

@@ -14,18 +14,23 @@ import numpy as np
 
 from ...models.body_model import load_body
 
+# fmt: off
 LANDMARK_NAMES = (
-    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
-    "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_pinky "
-    "right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle "
-    "right_ankle left_heel right_heel left_foot_index right_foot_index"
-).split()
+    "nose", "left_eye_inner", "left_eye", "left_eye_outer",
+    "right_eye_inner", "right_eye", "right_eye_outer", "left_ear",
+    "right_ear", "mouth_left", "mouth_right", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
+    "right_wrist", "left_pinky", "right_pinky", "left_index",
+    "right_index", "left_thumb", "right_thumb", "left_hip",
+    "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle", "left_heel", "right_heel", "left_foot_index",
+    "right_foot_index",
+)
+# fmt: on
 
-BODY_JOINTS = 22  # pelvis and the 21 body joints: what the fit turns
-
-# landmark without its side -> (owner, rest position as a sum of weighted joints "j:" and vertices "v:", offset in mm for
-# the left side: x outward, y up, z forward). Inner and outer eye corners and the mouth repeat what nose, eyes and ears
-# say, with more noise, so the fit leaves them out.
+# landmark without its side -> (owner, rest position as a sum of weighted joints "j:" and vertices "v:", offset in mm:
+# x outward, y up, z forward). Inner and outer eye corners and the mouth repeat what nose, eyes and ears say, with more
+# noise, so the fit leaves them out.
 _SIDED = {
     "eye": ("head", {"v:eye": 1.0}, (8, 2, -23)),
     "ear": ("head", {"v:ear": 1.0}, (-28, 6, 17)),
@@ -56,8 +61,6 @@ class LandmarkPoints:
     """(N, 3) rest position at zero shape."""
     rest_shapedirs: np.ndarray
     """(N, 3, 10) how it moves per unit of beta."""
-    ancestors: np.ndarray
-    """(N, 22) bool, whether turning the joint moves the landmark."""
 
 
 @lru_cache(maxsize=4)
@@ -87,15 +90,9 @@ def landmark_points(body_name: str) -> LandmarkPoints:
             rows.append((index, number, *place(mix, prefix), (outward * out_mm, up_mm, front_mm)))
     rows.sort(key=lambda row: row[0])
     owners = np.array([row[1] for row in rows])
-    ancestors = np.zeros((len(rows), BODY_JOINTS), bool)
-    for n, joint in enumerate(owners):
-        while joint >= 0:
-            ancestors[n, joint] = True
-            joint = body.parents[joint]
     return LandmarkPoints(
         indices=np.array([row[0] for row in rows]),
         owners=owners,
         rest=np.array([row[2] + np.array(row[4]) / 1000 for row in rows]),
         rest_shapedirs=np.array([row[3] for row in rows]),
-        ancestors=ancestors,
     )

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The body that explains what was seen of a person. All people of a picture are fitted in one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ...models.body_model import BodyModel, load_body
+from ...models.pose_prior import PosePrior, load_pose_prior
+from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
+from .contours import ContourPairs
+from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
+from .landmarks import IMAGE_SIGMA, LandmarkTerms
+from .points import landmark_points
+from .priors import FocalTerm, PoseTerms, ShapeTerms
+from .solver import System, minimise
+
+ITERATIONS = 24
+ROBUST_FROM = 5
+SILHOUETTE_ROUNDS = 5
+SILHOUETTE_ITERATIONS = 3
+"""Steps before the outlines are paired anew."""
+_HIPS, _TORSO = (23, 24), (11, 12, 23, 24)  # MediaPipe's numbers
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen of B people."""
+
+    points_px: np.ndarray
+    """(B, 33, 2) landmarks in the full image."""
+    visibility: np.ndarray
+    """(B, 33) 0 to 1; 0 for landmarks outside the picture."""
+    metric_points: np.ndarray
+    """(B, 33, 3) landmarks in metres about the hips, camera axes (x right, y down, z forward)."""
+    size_px: np.ndarray
+    """(B,) the person's size in the picture, which scales the landmarks' noise."""
+    centre_px: np.ndarray
+    """(B, 2) principal point."""
+    focal_px: np.ndarray
+    """(B,) focal length, or its prior's centre."""
+    focal_sigma: np.ndarray
+    """(B,) standard deviation of the prior on ln(focal); 0 keeps it fixed."""
+    height_m: np.ndarray
+    """(B,) stature where known, else NaN."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """B fitted bodies."""
+
+    pose: np.ndarray
+    """(B, 22, 3) rotation vectors."""
+    betas: np.ndarray
+    """(B, 10)."""
+    translation: np.ndarray
+    """(B, 3) metres, camera frame, added after posing."""
+    focal_px: np.ndarray
+    """(B,)."""
+    focal_sigma: np.ndarray
+    """(B,) posterior standard deviation of ln(focal)."""
+    certainty: np.ndarray
+    """(B, 22) 0 to 1: how much of the joint's spread in the prior the picture took away."""
+    points_px: np.ndarray
+    """(B, N, 2) where the body has the landmarks `landmark_points(body).indices`, in the full image."""
+    cost: np.ndarray
+    """(B,) negative log likelihood, for comparing hypotheses of one person."""
+
+
+class BodyFit:
+    """The terms of one picture's people, kept so that the fit can go on with more of them."""
+
+    def __init__(self, seen: Observations, body_name: str = "neutral") -> None:
+        body = load_body(body_name)
+        self.skeleton = load_skeleton(body_name)
+        self.centre_px = seen.centre_px
+        points = landmark_points(body_name)
+        metric = seen.metric_points[:, points.indices]
+        hips = np.flatnonzero(np.isin(points.indices, _HIPS))
+        self._torso = np.flatnonzero(np.isin(points.indices, _TORSO))
+        self.landmarks = LandmarkTerms(
+            skeleton=self.skeleton,
+            points=points,
+            observed_px=seen.points_px[:, points.indices] - seen.centre_px[:, None],
+            visibility=seen.visibility[:, points.indices],
+            sigma_px=IMAGE_SIGMA * seen.size_px,
+            metric=metric - metric[:, hips].mean(1, keepdims=True),
+            hips=hips,
+        )
+        self._pairs = ContourPairs(self.skeleton, body, relaxed_hands(body))
+        self.prior: PosePrior = load_pose_prior()
+        self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
+        self._priors = (PoseTerms(self.prior, body.joint_names), ShapeTerms.of(body, seen.height_m))
+
+    @property
+    def terms(self) -> tuple:
+        """What the landmarks and the priors say."""
+        return (self.landmarks, *self._priors, self.focal)
+
+    def from_landmarks(self) -> tuple[State, System]:
+        """Fit everybody from scratch."""
+        with _one_blas_thread():
+            return minimise(self.skeleton, self.terms, self._start(), ITERATIONS, ROBUST_FROM)
+
+    def with_focal(self, state: State, focal_px: float) -> tuple[State, System]:
+        """Go on from `state` with the focal length everybody agreed on; sizes in the picture stay."""
+        log_focal = np.full(len(state.log_focal), np.log(focal_px))
+        self.focal = FocalTerm(log_focal, np.zeros_like(log_focal))
+        with _one_blas_thread():
+            return minimise(self.skeleton, self.terms, replace(state, log_focal=log_focal), ITERATIONS)
+
+    def with_silhouettes(
+        self, state: State, system: System, masks: list[np.ndarray], boxes_px: np.ndarray
+    ) -> tuple[State, System]:
+        """Go on from `state` until the bodies' outlines lie on the masks' (H, W) as well as the landmarks allow."""
+        with _one_blas_thread():
+            for _ in range(SILHOUETTE_ROUNDS):
+                rotvecs = matrix_to_rotvec(state.rotations)
+                contours = self._pairs.find(state, masks, boxes_px, self.centre_px, rotvecs)
+                state, system = minimise(self.skeleton, (*self.terms, contours), state, SILHOUETTE_ITERATIONS)
+        return state, system
+
+    def result(self, state: State, system: System) -> Fit:
+        """The bodies, and how much the picture told of them."""
+        posed = self.skeleton.pose(state)
+        pixels, _ = projected(self.landmarks.body_points(posed), state.focal_px)
+        # A little is added on the diagonals: without the data, the root's place and turn are not known at all.
+        posterior = np.linalg.inv(system.hessian + 1e-9 * np.eye(UNKNOWNS))
+        prior = np.linalg.inv(system.hessian - system.data_hessian + 1e-3 * np.eye(UNKNOWNS))
+        return Fit(
+            pose=matrix_to_rotvec(state.rotations),
+            betas=state.betas,
+            translation=state.pelvis - posed.rest_joints[:, 0],
+            focal_px=state.focal_px,
+            focal_sigma=np.sqrt(posterior[:, LOG_FOCAL, LOG_FOCAL]),
+            certainty=np.clip(1 - _joint_spread(posterior) / _joint_spread(prior), 0, 1),
+            points_px=pixels + self.centre_px[:, None],
+            cost=system.cost,
+        )
+
+    def _start(self) -> State:
+        """Torso as the metric landmarks have it, limbs at the prior's mean, place from the size in the picture."""
+        seen = self.landmarks
+        count = len(seen.observed_px)
+        mean_pose = self.prior.means[self.prior.log_weights.argmax()].reshape(-1, 3)
+        rotations = np.tile(rotvec_to_matrix(np.concatenate([np.zeros((1, 3)), mean_pose])), (count, 1, 1, 1))
+        rest = seen.points.rest[self._torso] - seen.points.rest[self._torso].mean(0)
+        target = seen.metric[:, self._torso] - seen.metric[:, self._torso].mean(1, keepdims=True)
+        rotations[:, 0] = _kabsch(rest, target)
+        state = State(
+            rotations, np.zeros((count, 3)), np.zeros((count, BETAS.stop - BETAS.start)), self.focal.log_focal
+        )
+        # Weak perspective: the landmarks' spread in the picture over their spread in metres gives the depth.
+        weight = seen.visibility**2 + 1e-6
+        weight = weight / weight.sum(1, keepdims=True)
+        metres_per_px = np.maximum(_spread(seen.metric[..., :2], weight), 1e-2) / np.maximum(
+            _spread(seen.observed_px, weight), 1e-2
+        )
+        torso_m = (seen.body_points(self.skeleton.pose(state)).positions - state.pelvis[:, None])[:, self._torso, :2]
+        uv = seen.observed_px[:, self._torso].mean(1) - torso_m.mean(1) / metres_per_px[:, None]
+        return replace(state, place=np.concatenate([uv, np.log(metres_per_px)[:, None]], 1))
+
+
+def relaxed_hands(body: BodyModel) -> np.ndarray:
+    """(55, 3) a pose in which only the fingers are bent, as they hang."""
+    pose = np.zeros((body.joint_count, 3), np.float32)
+    pose[25:40], pose[40:55] = body.hands_mean_left, body.hands_mean_right
+    return pose
+
+
+def _one_blas_thread() -> threadpool_limits:
+    """Thousands of tiny solves: BLAS threads would only fight over them."""
+    return threadpool_limits(1, "blas")
+
+
+def _spread(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(B, N, 2), (B, N) summing to 1 -> (B,) weighted root mean square distance from the centre."""
+    centred = points - np.einsum("bn,bni->bi", weight, points)[:, None]
+    return np.sqrt(np.einsum("bn,bni->b", weight, centred**2))
+
+
+def _joint_spread(covariance: np.ndarray) -> np.ndarray:
+    """(B, 80, 80) -> (B, 22) variance of each joint's turn, summed over its axes."""
+    return np.einsum("bii->bi", covariance)[:, ROTATIONS].reshape(-1, BODY_JOINTS, 3).sum(-1)
+
+
+def _kabsch(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(N, 3), (B, N, 3), both centred -> (B, 3, 3) rotation taking source onto target best."""
+    u, _, vt = np.linalg.svd(np.einsum("bni,nj->bij", target, source))
+    sign = np.ones((len(target), 3))
+    sign[:, 2] = np.linalg.det(u @ vt)
+    return (u * sign[:, None]) @ vt

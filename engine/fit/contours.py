@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Term for the silhouette: the body's outline lies on the outline of the person mask.
+
+Outlines are compared like two scans: each point of one is paired with the nearest of the other that faces the same way,
+and the distance along the mask's normal is a residual. Pairs are found again after every few steps. What the mask shows
+beyond the body may be hair, clothes or things held, so those pairs count less than a body that sticks out of its mask;
+the picture's border is no outline at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...models.body_model import BodyModel
+from ...wire.frames import project
+from ..raster import outline_vertices, silhouette
+from .kinematics import BODY_JOINTS, Posed, Skeleton, State, projected, skinned_points
+from .solver import System
+
+WORKING_SIZE_PX = 320
+"""Outlines are traced with the person scaled to about this size: finer than the mask's own resolution."""
+SAMPLES = 160
+"""Points taken from each outline."""
+REACH = 0.12
+"""Farthest a pair may lie apart, as a share of the person's size."""
+FACING = 0.5
+"""Least cosine between the normals of a pair."""
+SIGMA = 0.008
+"""Standard deviation of a pair's distance, as a share of the person's size."""
+WIDTH = 3.0
+"""Standard deviations at which a pair begins to count as an outlier."""
+BODY_OUTSIDE_WEIGHT, MASK_OUTSIDE_WEIGHT = 0.35, 0.15
+"""Per pair. Neighbours on an outline repeat each other, so none of them counts as a whole observation."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Points along the border of a mask."""
+
+    points_px: np.ndarray
+    """(M, 2) in the full image."""
+    normals: np.ndarray
+    """(M, 2) unit, pointing out of the mask."""
+
+
+def trace(mask: np.ndarray, scale: float, offset_px: np.ndarray) -> Outline:
+    """Outline of a mask (h, w) that shows the full image from `offset_px` on, magnified by `scale`.
+
+    Its own border is left out: there the picture ends, not the person.
+    """
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    height, width = mask.shape
+    points, normals = [], []
+    for contour in contours:
+        line = contour[:, 0].astype(np.float64)
+        if len(line) < 12:
+            continue
+        # The tangent over a few pixels: a single step along a contour knows eight directions only.
+        tangent = np.roll(line, -3, 0) - np.roll(line, 3, 0)
+        length = np.linalg.norm(tangent, axis=1, keepdims=True)
+        normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1) / np.maximum(length, 1e-9)
+        # Which side is out: one step along the normal must leave the mask.
+        probe = np.round(line + 2.5 * normal).astype(int).clip(0, (width - 1, height - 1))
+        normal *= np.where(mask[probe[:, 1], probe[:, 0]], -1, 1)[:, None]
+        inner = ((line > 1) & (line < (width - 2, height - 2))).all(1) & (length[:, 0] > 0)
+        points.append(line[inner])
+        normals.append(normal[inner])
+    if not points:
+        return Outline(np.zeros((0, 2)), np.zeros((0, 2)))
+    # OpenCV gives the centres of the border's pixels; half a pixel further out is where the mask ends.
+    at, out = np.concatenate(points), np.concatenate(normals)
+    return Outline((at + 0.5 + 0.5 * out) / scale + offset_px, out)
+
+
+def thinned(outline: Outline, count: int) -> Outline:
+    """At most `count` points, evenly along the outline."""
+    kept = np.unique(np.linspace(0, len(outline.points_px) - 1, min(count, len(outline.points_px))).astype(int))
+    return Outline(outline.points_px[kept], outline.normals[kept])
+
+
+@dataclass(frozen=True)
+class ContourTerm:
+    """Pairs of outline points of B people; rows with weight 0 are fill."""
+
+    skeleton: Skeleton
+    rest: np.ndarray
+    """(B, M, 3) body points at rest, hands as they are held, metres at zero shape."""
+    rest_betas: np.ndarray
+    """(B, M, 3, 10)."""
+    weights: np.ndarray
+    """(B, M, 22) skinning."""
+    targets_px: np.ndarray
+    """(B, M, 2) pixels from the principal point."""
+    normals: np.ndarray
+    """(B, M, 2) unit."""
+    importance: np.ndarray
+    """(B, M)."""
+    sigma_px: np.ndarray
+    """(B,)."""
+
+    def add_to(self, system: System, posed: Posed, robust: bool) -> None:
+        """Distance along the normal."""
+        points = skinned_points(self.skeleton, posed, self.rest, self.rest_betas, self.weights)
+        pixels, jacobian = projected(points, posed.state.focal_px)
+        sigma = self.sigma_px[:, None, None]
+        along = np.einsum("bmi,bmi->bm", self.normals, pixels - self.targets_px)[..., None] / sigma
+        by_along = (self.normals[:, :, None] @ jacobian) / sigma[..., None]
+        system.add_seen(along, by_along, self.importance, WIDTH)
+
+
+class ContourPairs:
+    """Finds the pairs for one body model, whatever the people."""
+
+    def __init__(self, skeleton: Skeleton, body: BodyModel, hands_pose: np.ndarray) -> None:
+        """`hands_pose` (55, 3): how the hands are held; everything else in it is zero."""
+        self.skeleton = skeleton
+        self.body = body
+        self.rest = body.forward(hands_pose[None], np.zeros((1, 10))).vertices[0].astype(np.float64)
+        self.weights = _onto_body_joints(body)
+        self.on_head = self.weights[:, body.joint_names.index("head")] > 0.5
+        self.hands_pose = hands_pose
+
+    def find(
+        self, state: State, masks: list[np.ndarray], boxes_px: np.ndarray, centre_px: np.ndarray, rotvecs: np.ndarray
+    ) -> ContourTerm:
+        """Pair the outlines at `state`. boxes_px (B, 4), centre_px (B, 2), rotvecs (B, 22, 3) of the state."""
+        pose = np.tile(self.hands_pose, (len(masks), 1, 1))
+        pose[:, :BODY_JOINTS] = rotvecs
+        translation = state.pelvis - self.skeleton.pose(state).rest_joints[:, 0]
+        vertices = self.body.forward(pose, state.betas, translation=translation).vertices
+        pairs = [
+            self._pair(vertices[b], masks[b], boxes_px[b], centre_px[b], float(state.focal_px[b]))
+            for b in range(len(masks))
+        ]
+        most = max(max(len(p[0]) for p in pairs), 1)
+        ids = np.zeros((len(pairs), most), int)
+        targets, normals = np.zeros((2, len(pairs), most, 2))
+        importance = np.zeros((len(pairs), most))
+        for b, (vertex, target, normal, weight) in enumerate(pairs):
+            used = slice(0, len(vertex))
+            ids[b, used], targets[b, used], normals[b, used], importance[b, used] = vertex, target, normal, weight
+        sizes = np.linalg.norm(boxes_px[:, 2:] - boxes_px[:, :2], axis=1)
+        return ContourTerm(
+            self.skeleton,
+            self.rest[ids],
+            self.body.shapedirs[ids][..., :10].astype(np.float64),
+            self.weights[ids],
+            targets - centre_px[:, None],
+            normals,
+            importance,
+            SIGMA * sizes,
+        )
+
+    def _pair(
+        self, vertices_cam: np.ndarray, mask: np.ndarray, box_px: np.ndarray, centre_px: np.ndarray, focal: float
+    ):
+        """Vertex numbers (M,), targets (M, 2) in the full image, normals (M, 2), importance (M,)."""
+        size = float(np.linalg.norm(box_px[2:] - box_px[:2]))
+        view = _Window.around(box_px, REACH * size, mask.shape)
+        person = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * SAMPLES)
+        drawn = silhouette(vertices_cam, self.body.faces, view.intrinsics(focal, centre_px), view.width, view.height)
+        body = thinned(trace(drawn, view.scale, view.offset_px), 4 * SAMPLES)
+        if not len(person.points_px) or not len(body.points_px):
+            return np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
+        full = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
+        rim = outline_vertices(vertices_cam, self.body.faces, full)
+        rim_px = project(vertices_cam[rim], full)
+        from_body = thinned(body, SAMPLES)
+        on_person, near_person = _nearest(from_body, person, REACH * size)
+        from_person = thinned(person, SAMPLES)
+        on_body, near_body = _nearest(from_person, body, REACH * size)
+        # Both lists: where on the body, where it should be, and the mask's normal there.
+        at_px = np.concatenate([from_body.points_px[near_person], body.points_px[on_body[near_body]]])
+        target = np.concatenate([person.points_px[on_person[near_person]], from_person.points_px[near_body]])
+        normal = np.concatenate([person.normals[on_person[near_person]], from_person.normals[near_body]])
+        outside = np.einsum("mi,mi->m", at_px - target, normal) > 0
+        vertex = rim[_squared_distances(at_px, rim_px).argmin(1)]
+        # The body is bald: what the mask shows beyond its head is hair or a hat.
+        mask_outside = np.where(self.on_head[vertex], 0.0, MASK_OUTSIDE_WEIGHT)
+        return vertex, target, normal, np.where(outside, BODY_OUTSIDE_WEIGHT, mask_outside)
+
+
+def _nearest(source: Outline, target: Outline, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each source point, the nearest target point that faces the same way, and whether there is one in reach."""
+    distance = _squared_distances(source.points_px, target.points_px)
+    distance[source.normals @ target.normals.T < FACING] = np.inf
+    best = distance.argmin(1)
+    return best, distance[np.arange(len(best)), best] < reach_px**2
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(M, 2), (N, 2) -> (M, N), through a matrix product, which is many times faster than differences."""
+    return np.square(a).sum(1)[:, None] - 2 * a @ b.T + np.square(b).sum(1)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of the full image, scaled."""
+
+    offset_px: np.ndarray
+    scale: float
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, box_px: np.ndarray, margin_px: float, shape: tuple[int, ...]) -> _Window:
+        left, top = np.maximum(np.floor(box_px[:2] - margin_px), 0)
+        right, bottom = np.minimum(np.ceil(box_px[2:] + margin_px), (shape[1], shape[0]))
+        scale = min(1.0, WORKING_SIZE_PX / max(right - left, bottom - top))
+        width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+        return cls(np.array([left, top]), scale, width, height)
+
+    def cut(self, mask: np.ndarray) -> np.ndarray:
+        left, top = self.offset_px.astype(int)
+        part = mask[top : top + round(self.height / self.scale), left : left + round(self.width / self.scale)]
+        scaled = cv2.resize(part.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return scaled > 127
+
+    def intrinsics(self, focal_px: float, centre_px: np.ndarray) -> np.ndarray:
+        cx, cy = (centre_px - self.offset_px) * self.scale
+        return np.array([[focal_px * self.scale, 0, cx], [0, focal_px * self.scale, cy], [0, 0, 1]])
+
+
+def _onto_body_joints(body: BodyModel) -> np.ndarray:
+    """(V, 22) skinning weights: fingers ride on the wrists, jaw and eyes on the head."""
+    weights = body.weights[:, :BODY_JOINTS].astype(np.float64)
+    for joint in range(BODY_JOINTS, body.joint_count):
+        carrier = joint
+        while carrier >= BODY_JOINTS:
+            carrier = body.parents[carrier]
+        weights[:, carrier] += body.weights[:, joint]
+    return weights

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Terms for landmarks: where they lie in the picture, and where MediaPipe says they lie in metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...models.rotations import cross_matrix, rotation_between
+from .kinematics import BODY_JOINTS, BodyPoints, Posed, Skeleton, projected, skinned_points
+from .points import LandmarkPoints
+from .solver import System
+
+IMAGE_SIGMA = 0.015
+"""Standard deviation of an image landmark, as a share of the person's size in the picture."""
+IMAGE_WIDTH = 3.0
+"""Standard deviations at which an image landmark begins to count as an outlier."""
+METRIC_SIGMA_M = 0.10
+"""Standard deviation of a metric landmark relative to the hips, mostly in depth (measured on renders)."""
+METRIC_WIDTH = 2.5
+METRIC_WEIGHT = 0.5
+"""Metric and image landmarks come from one network, so they are not two independent observations."""
+
+
+@dataclass(frozen=True)
+class LandmarkTerms:
+    """Image and metric landmarks of B people; N of MediaPipe's 33 are used."""
+
+    skeleton: Skeleton
+    points: LandmarkPoints
+    observed_px: np.ndarray
+    """(B, N, 2) pixels from the principal point."""
+    visibility: np.ndarray
+    """(B, N) 0 to 1."""
+    sigma_px: np.ndarray
+    """(B,) standard deviation of an image landmark."""
+    metric: np.ndarray
+    """(B, N, 3) metres from the middle of the hips, camera axes."""
+    hips: np.ndarray
+    """(2,) which of the N are the hips."""
+
+    def body_points(self, posed: Posed) -> BodyPoints:
+        """The landmarks on the body."""
+        owners = np.eye(BODY_JOINTS)[self.points.owners][None]
+        return skinned_points(self.skeleton, posed, self.points.rest[None], self.points.rest_shapedirs[None], owners)
+
+    def add_to(self, system: System, posed: Posed, robust: bool) -> None:
+        """Both kinds of landmarks."""
+        on_body = self.body_points(posed)
+        pixels, by_pixels = projected(on_body, posed.state.focal_px)
+        sigma = self.sigma_px[:, None, None]
+        image_width = IMAGE_WIDTH if robust else None
+        system.add_seen((pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], self.visibility, image_width)
+        residual, jacobian = self._metric(on_body)
+        metric_width = METRIC_WIDTH if robust else None
+        system.add_seen(
+            residual / METRIC_SIGMA_M, jacobian / METRIC_SIGMA_M, METRIC_WEIGHT * self.visibility, metric_width
+        )
+
+    def _metric(self, on_body: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
+        """(B, N, 3) metres and (B, N, 3, 80).
+
+        Metric landmarks are as seen by an orthographic camera that looks at the hips, so they are turned by the viewing
+        ray before they are compared (specification 4.1).
+        """
+        hips = on_body.positions[:, self.hips].mean(1)
+        ray = hips / np.linalg.norm(hips, axis=-1, keepdims=True)
+        turned = np.einsum("bij,bnj->bni", rotation_between(np.array([0, 0, 1.0]), ray), self.metric)
+        by_hips = on_body.jacobian[:, self.hips].mean(1)  # (B, 3, 80)
+        # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
+        swing = cross_matrix(ray) @ by_hips / np.linalg.norm(hips, axis=-1)[:, None, None]
+        jacobian = on_body.jacobian - by_hips[:, None] + cross_matrix(turned) @ swing[:, None]
+        return on_body.positions - hips[:, None] - turned, jacobian
