@@ -93,7 +93,7 @@ def _find_one(tile: np.ndarray, left: int, top: int, full_shape: tuple[int, int]
         return None
     mask = np.zeros(full_shape, bool)
     mask[top : top + height, left : left + width] = mask_in_tile
-    points_px = points_px + (left, top)
+    points_px = points_px + np.array([left, top])
     return Detection(_box(mask, points_px[visibility > 0.5]), score, points_px, visibility, metric, mask)
 
 

@@ -14,7 +14,8 @@ from .. import detect
 from ..cameras import Pinhole
 from ..detect import Detection
 from ..errors import BadRequest
-from ..fit.body_fit import BodyFit, Fit, Observations, relaxed_hands
+from ..fit.body_fit import BodyFit, Fit, Observations
+from ..fit.contours import relaxed_hands
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..frames import Footage

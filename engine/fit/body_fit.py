@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-from ...models.body_model import BodyModel, load_body
+from ...models.body_model import load_body
 from ...models.pose_prior import PosePrior, load_pose_prior
 from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
-from .contours import ContourPairs
+from .contours import contour_pairs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
 from .points import landmark_points
@@ -77,6 +78,7 @@ class BodyFit:
         body = load_body(body_name)
         self.skeleton = load_skeleton(body_name)
         self.centre_px = seen.centre_px
+        self.body_name = body_name
         points = landmark_points(body_name)
         metric = seen.metric_points[:, points.indices]
         hips = np.flatnonzero(np.isin(points.indices, _HIPS))
@@ -90,7 +92,6 @@ class BodyFit:
             metric=metric - metric[:, hips].mean(1, keepdims=True),
             hips=hips,
         )
-        self._pairs = ContourPairs(self.skeleton, body, relaxed_hands(body))
         self.prior: PosePrior = load_pose_prior()
         self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
         self._priors = (PoseTerms(self.prior, body.joint_names), ShapeTerms.of(body, seen.height_m))
@@ -119,7 +120,7 @@ class BodyFit:
         with _one_blas_thread():
             for _ in range(SILHOUETTE_ROUNDS):
                 rotvecs = matrix_to_rotvec(state.rotations)
-                contours = self._pairs.find(state, masks, boxes_px, self.centre_px, rotvecs)
+                contours = contour_pairs(self.body_name).find(state, masks, boxes_px, self.centre_px, rotvecs)
                 state, system = minimise(self.skeleton, (*self.terms, contours), state, SILHOUETTE_ITERATIONS)
         return state, system
 
@@ -164,16 +165,15 @@ class BodyFit:
         return replace(state, place=np.concatenate([uv, np.log(metres_per_px)[:, None]], 1))
 
 
-def relaxed_hands(body: BodyModel) -> np.ndarray:
-    """(55, 3) a pose in which only the fingers are bent, as they hang."""
-    pose = np.zeros((body.joint_count, 3), np.float32)
-    pose[25:40], pose[40:55] = body.hands_mean_left, body.hands_mean_right
-    return pose
-
-
-def _one_blas_thread() -> threadpool_limits:
+def _one_blas_thread():
     """Thousands of tiny solves: BLAS threads would only fight over them."""
-    return threadpool_limits(1, "blas")
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """Looking for the BLAS libraries takes milliseconds, so it is done once."""
+    return ThreadpoolController()
 
 
 def _spread(points: np.ndarray, weight: np.ndarray) -> np.ndarray:

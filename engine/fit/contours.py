@@ -10,14 +10,15 @@ the picture's border is no outline at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from ...models.body_model import BodyModel
+from ...models.body_model import BodyModel, load_body
 from ...wire.frames import project
 from ..raster import outline_vertices, silhouette
-from .kinematics import BODY_JOINTS, Posed, Skeleton, State, projected, skinned_points
+from .kinematics import BODY_JOINTS, Posed, Skeleton, State, load_skeleton, projected, skinned_points
 from .solver import System
 
 WORKING_SIZE_PX = 320
@@ -34,6 +35,13 @@ WIDTH = 3.0
 """Standard deviations at which a pair begins to count as an outlier."""
 BODY_OUTSIDE_WEIGHT, MASK_OUTSIDE_WEIGHT = 0.35, 0.15
 """Per pair. Neighbours on an outline repeat each other, so none of them counts as a whole observation."""
+
+
+def relaxed_hands(body: BodyModel) -> np.ndarray:
+    """(55, 3) a pose in which only the fingers are bent, as they hang."""
+    pose = np.zeros((body.joint_count, 3), np.float32)
+    pose[25:40], pose[40:55] = body.hands_mean_left, body.hands_mean_right
+    return pose
 
 
 @dataclass(frozen=True)
@@ -114,14 +122,14 @@ class ContourTerm:
 class ContourPairs:
     """Finds the pairs for one body model, whatever the people."""
 
-    def __init__(self, skeleton: Skeleton, body: BodyModel, hands_pose: np.ndarray) -> None:
-        """`hands_pose` (55, 3): how the hands are held; everything else in it is zero."""
-        self.skeleton = skeleton
+    def __init__(self, body_name: str) -> None:
+        body = load_body(body_name)
         self.body = body
-        self.rest = body.forward(hands_pose[None], np.zeros((1, 10))).vertices[0].astype(np.float64)
+        self.skeleton = load_skeleton(body_name)
+        self.hands_pose = relaxed_hands(body)
+        self.rest = body.forward(self.hands_pose[None], np.zeros((1, 10))).vertices[0].astype(np.float64)
         self.weights = _onto_body_joints(body)
         self.on_head = self.weights[:, body.joint_names.index("head")] > 0.5
-        self.hands_pose = hands_pose
 
     def find(
         self, state: State, masks: list[np.ndarray], boxes_px: np.ndarray, centre_px: np.ndarray, rotvecs: np.ndarray
@@ -181,6 +189,10 @@ class ContourPairs:
         # The body is bald: what the mask shows beyond its head is hair or a hat.
         mask_outside = np.where(self.on_head[vertex], 0.0, MASK_OUTSIDE_WEIGHT)
         return vertex, target, normal, np.where(outside, BODY_OUTSIDE_WEIGHT, mask_outside)
+
+
+contour_pairs = lru_cache(maxsize=4)(ContourPairs)
+"""The `ContourPairs` of a body, made once."""
 
 
 def _nearest(source: Outline, target: Outline, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
