@@ -12,7 +12,7 @@ from ..wire.frames import B_BLENDER_BODY
 from ..wire.take import Corrective, PersonTrack, RigPlan, Take
 from .pose_math import bone_pose
 from .scene_animation import TakeAction
-from .scene_mesh import make_mesh_object, shaped_vertices, to_blender
+from .scene_mesh import make_mesh_object, shaped_vertices
 from .scene_rig import ROOT, make_rig_object, rest_rotations
 
 _INFERRED_COLOUR = "THEME10"  # a quiet grey in Blender's default theme
@@ -84,7 +84,7 @@ def _key_expression(
 
 
 def _drive(mesh: bpy.types.Object, owner: bpy.types.Object, corrective: Corrective) -> None:
-    """Fade a pose corrective in with the joint's twist about its axis: 2 atan2(axis . v, w) of the quaternion (w, v)."""
+    """Fade a pose corrective in with the joint's twist about its axis: 2 atan2(axis . v, w) of quaternion (w, v)."""
     rest = np.array(owner.data.bones[corrective.joint].matrix_local.to_3x3(), np.float64)
     x, y, z = rest.T @ B_BLENDER_BODY @ np.asarray(corrective.axis, np.float64)
     curve = mesh.data.shape_keys.driver_add(f'key_blocks["{corrective.name}"].value')

@@ -33,7 +33,7 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
 
 
 def find_recovery(scene: bpy.types.Scene, source: str) -> bpy.types.Collection | None:
-    """The collection in which an earlier run drew `source`, wherever in the scene it was moved and whatever its name."""
+    """The collection in which an earlier run drew `source`, wherever it was moved and whatever its name is now."""
     return next((c for c in scene.collection.children_recursive if c.get(SOURCE) == source), None)
 
 

@@ -61,14 +61,8 @@ def _edit_bones(owner: bpy.types.Object) -> Iterator:
         workshop.collection.objects.link(owner)
         layer = workshop.view_layers[0]
         layer.objects.active = owner
-        with bpy.context.temp_override(
-            scene=workshop,
-            view_layer=layer,
-            object=owner,
-            active_object=owner,
-            selected_objects=[owner],
-            edit_object=None,
-        ):
+        here = dict(scene=workshop, view_layer=layer, object=owner, active_object=owner, edit_object=None)
+        with bpy.context.temp_override(selected_objects=[owner], **here):
             bpy.ops.object.mode_set(mode="EDIT")
             try:
                 yield owner.data.edit_bones

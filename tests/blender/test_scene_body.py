@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The character in Blender is the body model: same joints, same skin, in every frame, also after saving and reopening."""
+"""The character in Blender is the body model: same joints, same skin, in every frame, also in a reopened file."""
 
 import time
 

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Talks to the engine, a child process. No bpy: scripts and tests use it as it is.
+
+    with EngineClient(command) as client:
+        client.submit(request)
+        answer = client.wait(request.request_id)      # scripts wait
+        for message in client.poll(): ...             # people's interfaces poll: it returns at once
+
+Threads only move bytes between pipes and queues, so that nothing here can block. Everything else happens in the caller's
+thread, inside `poll`. Whatever goes wrong with the engine arrives as a `Failure` with a remedy, never as an exception.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import os
+import queue
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import __version__
+from ..wire import codec
+from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, Shutdown
+
+_READ_BYTES = 1 << 20
+_POLL_S = 0.02
+_REMEDY_LOG = "Look at the engine's last words below; `recover-body doctor` in its environment tells what is missing."
+_REMEDY_CANCELLED = "Start again when you like; nothing was changed."
+_REMEDY_COMMAND = "Check the engine's command in the add-on's preferences."
+
+
+class EngineClient:
+    """Owns the engine: starts it when something is to be done, tells what it says, and ends it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str] | None = None,
+        hello_timeout_s: float = 60.0,
+        cancel_timeout_s: float = 4.0,
+    ) -> None:
+        """`command` starts the engine; `environment` is added to the process's own.
+
+        An engine that has not said Hello after `hello_timeout_s`, or has not answered a Cancel after `cancel_timeout_s`,
+        is ended; the next request starts a new one.
+        """
+        self.command = tuple(command)
+        self.hello: Hello | None = None
+        """What the running engine said first; None before that."""
+        self._environment = environment or {}
+        self._hello_timeout_s = hello_timeout_s
+        self._cancel_timeout_s = cancel_timeout_s
+        self._child: _Child | None = None
+        self._decoder = codec.Decoder()
+        self._pending: dict[str, float] = {}
+        """Requests without an answer yet -> when their patience ends (infinity: not cancelled)."""
+        self._inbox: collections.deque[Any] = collections.deque()
+        _open_clients.add(self)
+
+    def __enter__(self) -> EngineClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- what callers do ----
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an engine process lives."""
+        return self._child is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Process number of the engine on this machine, or None."""
+        return self._child.process.pid if self._child else None
+
+    @property
+    def version_note(self) -> str:
+        """A sentence when the engine is of another version than this add-on (and understood all the same), or ""."""
+        if self.hello is None or self.hello.package_version == __version__:
+            return ""
+        return f"The engine is version {self.hello.package_version}, the add-on {__version__}: update the older one."
+
+    def start(self) -> None:
+        """Start the engine, if none is running. A command that cannot be started shows in the next `poll`."""
+        if self._child is None:
+            self.hello, self._decoder = None, codec.Decoder()
+            try:
+                self._child = _Child(self.command, self._environment, time.monotonic() + self._hello_timeout_s)
+            except OSError as error:
+                sentence = f"The engine could not be started: {' '.join(self.command)} ({error.strerror or error})."
+                self._fail_all("engine_not_found", sentence, _REMEDY_COMMAND, exit_code=3)
+
+    def submit(self, request: RecoverRequest) -> str:
+        """Send a request, starting the engine if need be; returns its id at once."""
+        self._pending[request.request_id] = float("inf")
+        self.start()
+        if self._child is not None:
+            self._child.send(request)
+        return request.request_id
+
+    def poll(self) -> list[Any]:
+        """Everything that arrived since the last call: Hello, Progress, Recovery and Failure. Returns at once."""
+        self._receive()
+        self._enforce_deadlines()
+        messages = list(self._inbox)
+        self._inbox.clear()
+        return messages
+
+    def wait(
+        self,
+        request_id: str,
+        timeout_s: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> Recovery | Failure:
+        """Wait for one request's answer; other requests' messages stay for `poll`. A timeout cancels the request."""
+        deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+        others, answer = [], None
+        try:
+            while True:
+                for message in self.poll():
+                    if getattr(message, "request_id", None) != request_id:
+                        others.append(message)
+                    elif isinstance(message, Progress):
+                        on_progress(message)
+                    else:
+                        answer = message
+                if answer is not None:
+                    return answer
+                if request_id not in self._pending:
+                    raise KeyError(f"no request {request_id!r} is under way")
+                if time.monotonic() > deadline:
+                    deadline = float("inf")
+                    self.cancel(request_id)
+                time.sleep(_POLL_S)
+        finally:
+            self._inbox.extendleft(reversed(others))
+
+    def cancel(self, request_id: str) -> None:
+        """Ask to stop; a Failure with code `cancelled` follows, at the latest after the time given at construction."""
+        if self._pending.get(request_id) != float("inf") or self._child is None:
+            return  # answered or cancelled already
+        self._child.send(Cancel(request_id))
+        if request_id == next(iter(self._pending)):
+            self._pending[request_id] = time.monotonic() + self._cancel_timeout_s
+        else:  # the engine, busy with an earlier one, will not look at it for a while
+            self._answer(request_id, "cancelled", "It was cancelled before its turn.", _REMEDY_CANCELLED)
+
+    def close(self) -> None:
+        """End the engine; requests under way are dropped without an answer. May be called twice."""
+        self._pending.clear()
+        self._inbox.clear()
+        self.hello = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    # ---- what poll does ----
+
+    def _receive(self) -> None:
+        child = self._child
+        while child is not None and self._child is child:
+            try:
+                data = child.received.get_nowait()
+            except queue.Empty:
+                return
+            if data is None:
+                self._engine_ended()
+                return
+            try:
+                for message in self._decoder.feed(data):
+                    self._deliver(message)
+            except codec.ProtocolMismatch as error:
+                self._give_up(
+                    "version_mismatch",
+                    f"Engine and add-on are of versions that do not understand each other: {error}.",
+                    "Update the engine and the add-on to the same version.",
+                    exit_code=3,
+                )
+            except codec.WireError as error:
+                remedy = f"{_REMEDY_COMMAND} It must start `recover-body serve` and print nothing else."
+                self._give_up("engine_garbled", f"What the engine said cannot be understood ({error}).", remedy)
+
+    def _deliver(self, message: Any) -> None:
+        if isinstance(message, Hello):
+            self.hello = message
+        elif isinstance(message, Failure) and not message.request_id:
+            self._fail_all(message.code, message.sentence, message.remedy, message.exit_code)
+            return
+        elif isinstance(message, Recovery | Failure) and self._pending.pop(message.request_id, None) is None:
+            return  # it was given up already
+        self._inbox.append(message)
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        if self._child is not None and self.hello is None and now > self._child.hello_deadline:
+            sentence = f"The engine said nothing for {self._hello_timeout_s:.0f} seconds after its start."
+            self._give_up("engine_silent", sentence, f"{_REMEDY_COMMAND} {_REMEDY_LOG}")
+        if self._child is not None and any(now > deadline for deadline in self._pending.values()):
+            stuck = next(iter(self._pending))
+            self._answer(stuck, "cancelled", "The engine did not stop when asked, so it was ended.", _REMEDY_CANCELLED)
+            sentence = "The engine was ended, because an earlier request did not stop when asked."
+            self._give_up("engine_ended", sentence, "Try again: a new engine will be started.")
+
+    def _engine_ended(self) -> None:
+        """The child closed its end of the pipe: it died, or was never an engine."""
+        status = self._child.wait()
+        words = self._child.last_words()
+        if self.hello is None:
+            sentence, remedy = f"The engine ended while starting (status {status}).", f"{_REMEDY_COMMAND} {_REMEDY_LOG}"
+        else:
+            sentence = f"The engine ended in the middle of the work (status {status})."
+            remedy = f"Try again: a new engine will be started. If it ends again, use a smaller picture. {_REMEDY_LOG}"
+        self._give_up("engine_ended", sentence, remedy, words=words)
+
+    def _give_up(self, code: str, sentence: str, remedy: str, exit_code: int = 1, words: str | None = None) -> None:
+        """End the engine and answer everything that waited for it."""
+        child, self._child = self._child, None
+        words = child.last_words() if words is None else words
+        child.kill()
+        self.hello = None
+        self._fail_all(code, sentence, f"{remedy}\n{words}".rstrip(), exit_code)
+
+    def _fail_all(self, code: str, sentence: str, remedy: str, exit_code: int = 1) -> None:
+        for request_id in list(self._pending):
+            self._answer(request_id, code, sentence, remedy, exit_code)
+
+    def _answer(self, request_id: str, code: str, sentence: str, remedy: str, exit_code: int = 1) -> None:
+        """Say on the engine's behalf that it will not answer."""
+        del self._pending[request_id]
+        self._inbox.append(Failure(request_id, code, sentence, remedy, exit_code))
+
+
+class _Child:
+    """The process and the three threads that move its bytes."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], hello_deadline: float) -> None:
+        self.hello_deadline = hello_deadline
+        self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        """What came from its stdout; None at the end."""
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._words: collections.deque[str] = collections.deque(maxlen=20)
+        self.process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_clean_environment(environment),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._write, self._listen)]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, message: Any) -> None:
+        """Put a message on its way; a writer of its own, because a picture can be larger than the pipe holds."""
+        self._outbox.put(message)
+
+    def wait(self, timeout_s: float = 2.0) -> int | None:
+        """Exit status, or None if it still lives after the timeout. Its last words have arrived then."""
+        try:
+            status = self.process.wait(timeout_s)
+            self._threads[2].join(timeout_s)
+            return status
+        except subprocess.TimeoutExpired:
+            return None
+
+    def last_words(self) -> str:
+        """The last lines of its stderr."""
+        return "\n".join(self._words)
+
+    def end(self) -> None:
+        """Ask it to end, and see to it."""
+        if self.process.poll() is None:
+            self.send(Shutdown())
+            self.send(None)
+            if self.wait(1.0) is None:
+                self.process.terminate()
+                self.wait(1.0)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.wait(2.0)
+        self.send(None)
+        for thread in self._threads:
+            thread.join(1.0)
+
+    def _read(self) -> None:
+        while data := os.read(self.process.stdout.fileno(), _READ_BYTES):
+            self.received.put(data)
+        self.received.put(None)
+        self.process.stdout.close()
+
+    def _write(self) -> None:
+        # A broken pipe means that the child has gone: `_read` tells.
+        try:
+            with self.process.stdin as stdin:
+                while (message := self._outbox.get()) is not None:
+                    codec.write_message(stdin, message)
+        except OSError:
+            pass
+
+    def _listen(self) -> None:
+        with self.process.stderr as stderr:
+            for line in stderr:
+                self._words.append(line.decode(errors="replace").rstrip())
+
+
+def _clean_environment(extra: dict[str, str]) -> dict[str, str]:
+    """The process's environment without what would make another Python look into Blender's folders."""
+    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", **extra}
+
+
+_open_clients: weakref.WeakSet[EngineClient] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """An engine must not outlive the process that started it (a killed process closes the pipe, which also ends it)."""
+    for client in list(_open_clients):
+        client.close()
