@@ -2,11 +2,15 @@
 """Every failure that is expected, as a tree. Each has a class, one plain sentence and a remedy.
 
     RecoverError
-    ├── BadInput (exit 2)          UnreadableImage · EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall · BadRequest
+    ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage
+    │   └── UnreadableImage        EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall
     ├── Missing (exit 3)           MissingPackage · UnknownBackend · BackendNotReady · BlenderNotFound
     ├── NobodyFound (exit 1)
     ├── OutOfMemory (exit 1)
-    └── Cancelled (exit 1)
+    ├── Cancelled (exit 1)
+    ├── BlendNotWritten (exit 1)
+    ├── BrokenConversation (exit 1)
+    └── InternalError (exit 1)
 
 The sentence is made where the error is raised, since it names the file; the remedy belongs to the class, and may be
 replaced where more is known. The panel draws the remedy beside the sentence, the command line prints it below.
@@ -44,6 +48,12 @@ class BadInput(RecoverError):
 
 class BadRequest(BadInput):
     """An option has a value that makes no sense."""
+
+
+class OutputNotWritable(BadInput):
+    """The results cannot be written where they were asked for."""
+
+    remedy = "Choose another folder with --out, or free some space on that disk."
 
 
 class UnreadableImage(BadInput):
@@ -120,3 +130,32 @@ class Cancelled(RecoverError):
     """The request was stopped by whoever made it."""
 
     remedy = "Start it again when you like; nothing was changed."
+
+
+class BlendNotWritten(RecoverError):
+    """Blender was started to write the .blend and did not manage to."""
+
+    remedy = "Look at Blender's own words above; `recover-body doctor` tells which Blender is used."
+
+
+class BrokenConversation(RecoverError):
+    """The engine received bytes that are not a message of its protocol."""
+
+    remedy = "Make sure that the add-on and the engine are of the same version, then restart the engine."
+
+
+class InternalError(RecoverError):
+    """Something that nobody expected; the engine's log has the details."""
+
+    remedy = "Try again; if it stays, report it with the engine's log and the output of `recover-body doctor`."
+
+
+def as_expected(error: Exception, source: str) -> RecoverError:
+    """Any exception that came up while working on `source`, as one of this tree."""
+    if isinstance(error, RecoverError):
+        return error
+    words = str(error).lower()
+    # By name, because torch is not imported for this; OpenCV has no class of its own for it at all.
+    if isinstance(error, MemoryError) or "out of memory" in words or "insufficient memory" in words:
+        return OutOfMemory(f"Memory ran out while working on {source}.")
+    return InternalError(f"The engine failed on {source} ({type(error).__name__}: {error}).")

@@ -26,9 +26,9 @@ class Look:
 
     colours: tuple[tuple[int, int, int], ...] = ((94, 169, 214), (246, 246, 242), (214, 146, 138))
     """One per material; the last serves further ones."""
-    light_cam: tuple[float, float, float] = (-0.45, -0.65, -0.62)
+    light_cam: tuple[float, float, float] = (-0.6, -0.65, -0.4)
     """Direction towards the light, camera frame: over the photographer's left shoulder."""
-    ambient: float = 0.42
+    ambient: float = 0.3
     rim: float = 0.22
     """Extra light where the surface turns away, which keeps limbs apart that lie over each other."""
 
@@ -157,7 +157,7 @@ def _colours(
     towards_camera /= np.linalg.norm(towards_camera, axis=1, keepdims=True)
     light = np.array(look.light_cam) / np.linalg.norm(look.light_cam)
     # Half Lambert: the dark side keeps its shape.
-    lit = look.ambient + (1 - look.ambient) * (0.5 + 0.5 * normals @ light) ** 1.5
+    lit = look.ambient + (1 - look.ambient) * (0.5 + 0.5 * normals @ light) ** 1.6
     facing = np.einsum("ij,ij->i", normals, towards_camera).clip(0, 1)
     palette = np.array(look.colours, np.float64)
     materials = np.zeros(len(faces), int) if face_materials is None else face_materials

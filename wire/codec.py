@@ -159,7 +159,9 @@ def encode(message: Any) -> bytes:
         "fields": fields,
         "arrays": [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays],
     }
-    line = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Linux file names may hold bytes that are no text; Python carries them as lone surrogates, and json reads them back.
+    line = text.encode("utf-8", "surrogatepass") + b"\n"
     if len(line) > MAX_HEADER_BYTES:
         raise Oversize(f"the header has {len(line)} bytes, the limit is {MAX_HEADER_BYTES}")
     return b"".join([line, *(a.tobytes() for a in arrays)])
