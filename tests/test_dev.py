@@ -190,3 +190,18 @@ def test_a_folder_of_torch_wheels_is_searched_as_one(dev, tiny, tmp_path, monkey
     dev.install_torch(["pip"], "torch", tmp_path / "log", "https://example.org/cpu")
     assert commands[0][-2:] == ["--find-links", str(tmp_path)]
     assert commands[1][-2:] == ["--extra-index-url", "https://example.org/cpu"]
+
+
+def test_the_demo_leaves_a_blend_an_overlay_and_a_report(dev, tmp_path, monkeypatch, capfd):
+    """All of it but the setting up, in the environment that runs the tests."""
+    if importlib.util.find_spec("skimage") is None or importlib.util.find_spec("bpy") is None:
+        pytest.skip("The demo's layers are not installed: run `python dev.py setup`.")
+    monkeypatch.setattr(dev, "MAIN", dev.Environment(Path(sys.prefix), ()))
+    monkeypatch.setattr(dev, "set_up", lambda layers: None)
+    status = dev.main(["demo", "--out", str(tmp_path)])
+    out, err = capfd.readouterr()
+    assert status == 0, out + err
+    for ending in dev.DEMO_RESULTS.values():
+        path = tmp_path / f"astronaut.{ending}"
+        assert path.stat().st_size > 0
+        assert str(path) in out
