@@ -160,7 +160,7 @@ def encode(message: Any) -> bytes:
         "arrays": [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays],
     }
     text = json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Linux file names may hold bytes that are no text; Python carries them as lone surrogates, and json reads them back.
+    # Linux file names may hold bytes that are no text: Python has them as lone surrogates, and json reads those back.
     line = text.encode("utf-8", "surrogatepass") + b"\n"
     if len(line) > MAX_HEADER_BYTES:
         raise Oversize(f"the header has {len(line)} bytes, the limit is {MAX_HEADER_BYTES}")
