@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..body_model import BodyModel
+from ..body_model import BodyModel, Corrective
 
 FOLDER = Path(__file__).parent
 
@@ -47,6 +47,7 @@ def _read_common(folder: Path) -> dict:
             weights=weights,
             parents=data["parents"].astype(np.int32),
             joint_names=tuple(data["joint_names"].tolist()),
+            correctives=_correctives(data),
             hands_mean_left=data["hands_mean_left"],
             hands_mean_right=data["hands_mean_right"],
             uv=data["uv"],
@@ -59,3 +60,17 @@ def _read_common(folder: Path) -> dict:
             mediapipe_face_faces=data["mediapipe_face_faces"].astype(np.int32),
             mediapipe_face_bary=data["mediapipe_face_bary"],
         )
+
+
+def _correctives(data: np.lib.npyio.NpzFile) -> tuple[Corrective, ...]:
+    return tuple(
+        Corrective(str(name), int(joint), axis, float(angle_rad), offsets)
+        for name, joint, axis, angle_rad, offsets in zip(
+            data["corrective_names"],
+            data["corrective_joints"],
+            data["corrective_axes"],
+            data["corrective_angles_rad"],
+            data["corrective_offsets"].astype(np.float32),
+            strict=True,
+        )
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .anatomy import MATERIALS, face_materials, landmark_vertices
+from .correctives import fit_correctives
 from .expressions import expression_offsets
 from .face_landmarks import mediapipe_face_landmarks
 from .hands import relaxed_hand
@@ -84,6 +85,7 @@ def main() -> None:
         hands_mean_right=relaxed_hand("right").astype(np.float32),
         mediapipe_face_faces=triangles,
         mediapipe_face_bary=barycentric.astype(np.float32),
+        **fit_correctives(source, vertices, regressor @ vertices, weights),
     )
 
 
