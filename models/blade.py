@@ -7,14 +7,16 @@ names are those of the released `epoch_2.pth`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .aios import Aios, AiosConfig, AiosTrunk, Candidates, Condition, People, used_tensors
+from .aios_decoder import Decoded
 from .depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from .depth_anything import DepthAnything, DepthAnythingConfig
+from .resnet import OUTPUT_WIDTHS
 from .state import assembled, need, with_prefix
 
 NETWORK = "BLADE"
@@ -82,3 +84,66 @@ class DepthNet(nn.Module):
         features = self.depth_backbone(pictures)  # (B, 256, 296, 296)
         features = F.interpolate(features, (FEATURE_SIDE, FEATURE_SIDE), mode="bilinear", align_corners=True)
         return self.depth_head["dec_z"](self.depth_interface(features))
+
+
+class DepthShifts(nn.Module):
+    """One depth -> what it adds to every channel of three maps."""
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        self.linear = nn.ModuleList(nn.Linear(1, width) for width in widths)
+
+    def forward(self, depth_m: Tensor) -> list[Tensor]:
+        return [linear(depth_m[:, None]) for linear in self.linear]
+
+
+class PoseNet(nn.Module):
+    """AiOS twice: as released, and a copy that is told the depth and has a say in body pose, shape and camera."""
+
+    def __init__(self, config: AiosConfig):
+        super().__init__()
+        self.frozen = Aios(config)
+        self.control = AiosTrunk(config)
+        self.map_shifts = DepthShifts(OUTPUT_WIDTHS)
+        self.position_shifts = DepthShifts([config.decoder.width] * len(OUTPUT_WIDTHS))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], **choices: int) -> PoseNet:
+        """The network of the checkpoint's `pose_backbone.` tensors (names without that); `choices` as in `Aios`.
+
+        Raises `IncompleteWeights` when a tensor is missing, surplus or of another shape.
+        """
+        config = AiosConfig.from_state(state, **choices)
+        return assembled(lambda: cls(config), _by_branch(state), NETWORK)
+
+    def forward(self, pictures: Tensor, depth_m: Tensor, count: int = 1) -> People:
+        """pictures (B, 3, H, W), normalised RGB, with the person's depth (B,) -> the `count` likeliest people of each."""
+        candidates, deeper = self.groups(pictures, depth_m)
+        return self.frozen.heads(candidates, candidates.best(count), deeper)
+
+    def groups(self, pictures: Tensor, depth_m: Tensor) -> tuple[Candidates, Decoded]:
+        """The groups of both branches. Each ranks its own; equal ranks are taken for the same person."""
+        condition = Condition(self.map_shifts(depth_m), self.position_shifts(depth_m))
+        candidates = self.frozen.trunk.classify(self.frozen.trunk(pictures))
+        return candidates, self.control(pictures, condition)
+
+
+def _by_branch(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`…_controlnet` tensors go to the copy; the fourth position shift never had an effect."""
+    frozen, control, shifts = {}, {}, {}
+    for name, tensor in state.items():
+        module, _, rest = name.partition(".")
+        if module == "Tz_zeromlp":
+            shifts[f"map_shifts.linear.{rest}"] = tensor
+        elif module == "Tz_poss_zeromlp":
+            if not rest.startswith("3."):
+                shifts[f"position_shifts.linear.{rest}"] = tensor
+        elif module.endswith("_controlnet"):
+            control[f"{module.removesuffix('_controlnet')}.{rest}"] = tensor
+        else:
+            frozen[name] = tensor
+    return (
+        shifts
+        | {f"frozen.{name}": tensor for name, tensor in used_tensors(frozen).items()}
+        | {name.replace("trunk", "control", 1): tensor for name, tensor in used_tensors(control).items()}
+    )
