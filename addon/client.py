@@ -6,8 +6,9 @@
         answer = client.wait(request.request_id)      # scripts wait
         for message in client.poll(): ...             # people's interfaces poll: it returns at once
 
-Threads only move bytes between pipes and queues, so that nothing here can block. Everything else happens in the caller's
-thread, inside `poll`. Whatever goes wrong with the engine arrives as a `Failure` with a remedy, never as an exception.
+Threads only move bytes between pipes and queues, so that nothing here can block. Everything else happens in the
+caller's thread, inside `poll`. Whatever goes wrong with the engine arrives as a `Failure` with a remedy, never as an
+exception.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class EngineClient:
     ) -> None:
         """`command` starts the engine; `environment` is added to the process's own.
 
-        An engine that has not said Hello after `hello_timeout_s`, or has not answered a Cancel after `cancel_timeout_s`,
-        is ended; the next request starts a new one.
+        An engine that has not said Hello after `hello_timeout_s`, or has not answered a Cancel after
+        `cancel_timeout_s`, is ended; the next request starts a new one.
         """
         self.command = tuple(command)
         self.hello: Hello | None = None

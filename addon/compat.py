@@ -36,3 +36,25 @@ def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
         pose_bone.select = selected
     else:
         pose_bone.bone.select = selected
+
+
+def is_artist_busy() -> bool:
+    """Whether a modal operator runs in some window (a drag, a knife cut): objects must not be exchanged under it."""
+    return any(
+        operator.bl_idname not in _HARMLESS
+        for window in bpy.context.window_manager.windows
+        for operator in window.modal_operators
+    )
+
+
+_HARMLESS = {"SCREEN_OT_animation_step"}
+
+
+def push_undo(name: str) -> None:
+    """End an undo step here. Without a window (app timers, background) an operator needs to be told one, if any."""
+    windows = bpy.context.window_manager.windows
+    if bpy.context.window is None and windows:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.ed.undo_push(message=name)
+    else:
+        bpy.ops.ed.undo_push(message=name)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender --command recover_body IMAGE... --out DIR`: the same as blender_scripts/recover_batch.py."""
+
+from __future__ import annotations
+
+import bpy
+
+NAME = "recover_body"
+_handle = None
+
+
+def register() -> None:
+    global _handle
+    _handle = bpy.utils.register_cli_command(NAME, _run)
+
+
+def unregister() -> None:
+    global _handle
+    bpy.utils.unregister_cli_command(_handle)
+    _handle = None
+
+
+def _run(arguments: list[str]) -> int:
+    from . import batch
+
+    return batch.main(arguments, program=f"blender --command {NAME}")

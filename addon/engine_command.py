@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the engine is, when nobody said: with which Python to start the engine that lies beside this add-on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+from .errors import EngineNotFound
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+PYTHON_VARIABLE = "RECOVER_BODY_ENGINE_PYTHON"
+
+
+def engine_command(told: str = "") -> tuple[str, ...]:
+    """The command that starts the engine: what was `told`, or the first Python found. Raises EngineNotFound.
+
+    `told` is a whole command line, such as `ssh gpu-box recover-body serve`, or the path of a Python.
+    """
+    if told.strip():
+        words = _split(told.strip())
+        return _serve_with(words[0]) if len(words) == 1 and _is_python(words[0]) else words
+    for python in _pythons():
+        return _serve_with(python)
+    raise EngineNotFound("No engine was found: there is no Python environment for it yet.")
+
+
+def _pythons() -> Iterator[str]:
+    if python := os.environ.get(PYTHON_VARIABLE):
+        yield python
+    inside = Path(".venv") / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if (PACKAGE_ROOT / inside).exists():
+        yield str(PACKAGE_ROOT / inside)
+    if not bpy.app.binary_path and sys.executable:
+        yield sys.executable  # Blender is a module of an ordinary Python, which may have the engine's packages too
+
+
+def _serve_with(python: str) -> tuple[str, ...]:
+    return (python, "-s", "-u", str(PACKAGE_ROOT / "engine" / "launch.py"), "serve")
+
+
+def _is_python(word: str) -> bool:
+    return Path(word).stem.lower().startswith("python")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Words of a command line. On Windows backslashes are ordinary, so only quotes are taken away."""
+    if os.name != "nt":
+        return tuple(shlex.split(text))
+    return tuple(word.strip('"') for word in shlex.split(text, posix=False))
