@@ -8,18 +8,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .errors import WrongTensors
 
-class IncompleteWeights(Exception):
+Shape = tuple[int, ...]
+
+
+class IncompleteWeights(WrongTensors):
     """The tensors offered to a network are not exactly the ones it is made of."""
-
-    code = "incomplete_weights"
 
     def __init__(self, network: str, sentence: str):
         super().__init__(f"These {network} weights do not fit the network: {sentence}.")
-        self.remedy = (
-            f"Import the {network} files again with `recover-body models import`, or download them afresh; "
-            "`recover-body models list` says where."
-        )
 
 
 def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -33,24 +31,32 @@ def count_numbered(state: Mapping[str, Tensor], prefix: str) -> int:
     return max(numbers) + 1 if numbers else 0
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], network: str) -> None:
-    """Give every tensor of `module` its value from `state`, without copying.
-
-    The module may have been built on the meta device: a network of 630 million numbers would otherwise first be
-    filled with random values that nobody wants. Raises `IncompleteWeights`, naming the first offenders.
-    """
-    wanted = module.state_dict()
-    missing = sorted(wanted.keys() - state.keys())
-    surplus = sorted(state.keys() - wanted.keys())
-    misfits = [name for name in wanted if name in state and wanted[name].shape != state[name].shape]
+def compare_shapes(wanted: Mapping[str, Shape], given: Mapping[str, Shape], network: str) -> None:
+    """Raises `IncompleteWeights`, naming the first offenders, unless both have the same names and shapes."""
+    missing = sorted(wanted.keys() - given.keys())
+    surplus = sorted(given.keys() - wanted.keys())
+    misfits = [name for name in wanted if name in given and tuple(wanted[name]) != tuple(given[name])]
     if missing:
         raise IncompleteWeights(network, f"{_few(missing)} missing")
     if surplus:
         raise IncompleteWeights(network, f"{_few(surplus)} unknown to it")
     if misfits:
         first = misfits[0]
-        shapes = f"{list(state[first].shape)} where {list(wanted[first].shape)} is needed"
+        shapes = f"{list(given[first])} where {list(wanted[first])} is needed"
         raise IncompleteWeights(network, f"{_few(misfits)} of another shape, {shapes}")
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], network: str) -> None:
+    """Give every tensor of `module` its value from `state`, without copying.
+
+    The module may have been built on the meta device: a network of 630 million numbers would otherwise first be
+    filled with random values that nobody wants. Raises `IncompleteWeights`.
+    """
+    compare_shapes(shapes_of(module.state_dict()), shapes_of(state), network)
     module.load_state_dict(dict(state), strict=True, assign=True)
 
 

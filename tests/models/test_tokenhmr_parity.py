@@ -68,7 +68,7 @@ def test_weights_that_are_not_exactly_the_networks_are_refused(small_states, spo
     spoil(state)
     with pytest.raises(IncompleteWeights, match=sentence) as raised:
         small_network((state, small_states[1]))
-    assert "models import" in raised.value.remedy
+    assert "models list" in raised.value.remedy
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused(small_states):

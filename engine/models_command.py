@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`recover-body models list | import | verify | remove`: the licensed files that this user has brought."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from ..models import weights
+from ..models.errors import ModelsError
+from .importer import import_files
+
+EXAMPLES = """\
+examples:
+  recover-body models list
+  recover-body models import tokenhmr_model_latest.zip tokenizer.pth SMPL_NEUTRAL.pkl
+  recover-body models import DOWNLOADS_FOLDER
+  recover-body models verify tokenhmr
+  recover-body models remove tokenhmr
+"""
+
+
+def add_parser(subparsers) -> argparse.ArgumentParser:
+    """Add `models` to the engine's command line."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, import, verify or remove weights and body files",
+        description="Weights and body models that their authors license to you, and Recover Body may not contain.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="models_action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="what there is, what is imported, its licence and where to get it")
+    listing.add_argument("--commercial", action="store_true", help="only what may be used in commercial work")
+    importing = actions.add_parser("import", help="bring in downloaded files, archives or whole folders")
+    importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    for name, text in (("verify", "compare imported files with their checksums"), ("remove", "delete an import")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("ids", nargs="*" if name == "verify" else "+", metavar="ID", help="as `models list` says")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="one JSON object per line")
+        action.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed arguments say. Returns the exit status: 0 done, 1 failed, 2 unusable file, 3 not imported."""
+    actions = {"list": _list, "import": _import, "verify": _verify, "remove": _remove}
+    try:
+        return actions[args.models_action](args)
+    except ModelsError as error:
+        if args.json:
+            _say_json(event="failure", code=error.code, message=error.sentence, remedy=error.remedy)
+        else:
+            print(f"{error.sentence}\n{error.remedy}", file=sys.stderr)
+        return error.exit_code
+
+
+def _list(args: argparse.Namespace) -> int:
+    shown = weights.entries(commercial_only=args.commercial)
+    if not shown and not args.json:
+        print("Nothing of this kind may be used commercially. The built-in backend needs none of it.")
+    width = shutil.get_terminal_size((100, 24)).columns
+    for entry in shown:
+        state, found = _state(entry)
+        if args.json:
+            _say_json(
+                event="model",
+                id=entry.id,
+                title=entry.title,
+                state=state,
+                path=str(found.path) if found else None,
+                files=entry.files,
+                where=entry.where,
+                licence=entry.licence,
+                commercial=entry.commercial,
+            )
+            continue
+        commercial = "commercial use allowed" if entry.commercial else "no commercial use"
+        print(f"{entry.id:20} {state:12} {entry.title}")
+        details = [f"{commercial}. {entry.licence}."]
+        if state != "imported":
+            details.append(f"Get {' or '.join(entry.files)} from {entry.where}.")
+        for detail in details:
+            print(textwrap.fill(detail, width, initial_indent=" " * 33, subsequent_indent=" " * 33))
+    if not args.json:
+        print(f"imported files live in {weights.models_folder()}")
+    return 0
+
+
+def _state(entry: weights.Entry) -> tuple[str, weights.Installed | None]:
+    try:
+        found = weights.installed(entry)
+        return ("imported", weights.require(entry)) if found else ("-", None)
+    except ModelsError:
+        return "damaged", None
+
+
+def _import(args: argparse.Namespace) -> int:
+    bar = _Progress(args.json)
+    try:
+        imported = import_files(args.paths, bar.show)
+    finally:
+        bar.close()
+    for found in imported:
+        if args.json:
+            _say_json(event="imported", id=found.entry.id, path=str(found.path), sha256=found.sha256)
+        else:
+            print(f"imported {found.entry.id} from {found.source} ({found.tensors} arrays, {found.bytes / 1e6:.0f} MB)")
+            print(f"  licence: {found.entry.licence}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    chosen = [weights.find(entry_id) for entry_id in args.ids]
+    if not chosen:
+        chosen = [entry for entry in weights.entries() if _state(entry)[0] != "-"]
+    status = 0
+    for entry in chosen:
+        bar = _Progress(args.json)
+        try:
+            weights.verify(entry, lambda fraction, bar=bar, entry=entry: bar.show(f"verifying {entry.id}", fraction))
+        except ModelsError as error:
+            status = max(status, error.exit_code)
+            outcome = {"ok": False, "message": error.sentence, "remedy": error.remedy}
+        else:
+            outcome = {"ok": True, "message": f"{entry.id} is as it was imported.", "remedy": ""}
+        finally:
+            bar.close()
+        if args.json:
+            _say_json(event="verified", id=entry.id, **outcome)
+        else:
+            print(" ".join(filter(None, (outcome["message"], outcome["remedy"]))))
+    if not chosen and not args.json:
+        print("Nothing has been imported.")
+    return status
+
+
+def _remove(args: argparse.Namespace) -> int:
+    for entry in [weights.find(entry_id) for entry_id in args.ids]:
+        removed = weights.remove(entry)
+        if args.json:
+            _say_json(event="removed", id=entry.id, was_there=removed)
+        else:
+            print(f"removed {entry.id}" if removed else f"{entry.id} was not imported")
+    return 0
+
+
+class _Progress:
+    """A bar on a terminal, single lines in a pipe, objects with --json."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json, self._terminal = as_json, sys.stderr.isatty()
+        self._title, self._open = "", False
+
+    def show(self, what: str, fraction: float) -> None:
+        if self._json:
+            _say_json(event="progress", stage=what, fraction=round(fraction, 3))
+        elif self._terminal:
+            filled = round(30 * fraction)
+            print(f"\r{'█' * filled}{'·' * (30 - filled)} {what:40.40}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        elif what != self._title:
+            print(what, file=sys.stderr, flush=True)
+        self._title = what
+
+    def close(self) -> None:
+        if self._open:
+            print(f"\r{' ' * 72}\r", end="", file=sys.stderr, flush=True)
+
+
+def _say_json(**event: object) -> None:
+    print(json.dumps(event), flush=True)
