@@ -1,28 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds people: landmarks, metric landmarks and a mask for each, with the models that MediaPipe 0.10.21 carries.
+"""Finds people: landmarks, metric landmarks and a mask for each. Pixels are the full image's, from its top left corner.
 
-Its pose solution gives one person per picture and misses small ones, so nobody found in the whole picture means looking
-again in overlapping square tiles. Everything is returned in the full image's pixels (top left corner is 0, 0).
+The detector sees the picture at 224 pixels, so small people are looked for again in overlapping square tiles. What
+several tiles found of one person is one person; pixels that two people claim go to the likelier one.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import MissingPackage
+from .mediapipe_graphs import Landmarks, Region, find_landmarks, find_regions
 
-MINIMUM_SCORE = 0.3
-"""Landmark visibility, averaged over the trunk, below which a find is not a person."""
+MINIMUM_SCORE = 0.4
+"""Mean visibility of trunk or face below which a find is not a person."""
+MINIMUM_SIZE_PX = 32
 _TRUNK = (11, 12, 23, 24)
-_TILE_SHARES = (1.0, 0.5)  # of the picture's shorter side
+_FACE = tuple(range(11))
 _TILE_OVERLAP = 0.5
-_MINIMUM_TILE_PX = 96
+_MINIMUM_TILE_PX = 160
+_SAME_REGION = 0.4
+"""Two regions are one person's when their centres lie closer than this share of the smaller one's side (and …)"""
+_SAME_SCALE = 1.7
+"""… their sizes differ by less than this factor."""
+_SAME_PERSON = 0.12
+"""Two sets of landmarks are one person's when they lie this close on average, as a share of the person's size."""
+_SAME_PIXELS = 0.5
+"""Two masks are one person's when the smaller shares more than this with the other."""
+_IN_OWN_MASK = 0.6
+"""Share of a person's visible landmarks that must lie in the person's own mask."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +54,34 @@ class Detection:
 
 def missing() -> tuple[str, ...]:
     """What detection lacks on this machine, a sentence each."""
-    lacking = [name for name in ("mediapipe", "cv2") if importlib.util.find_spec(name) is None]
     names = {"mediapipe": "mediapipe==0.10.21", "cv2": "opencv-python-headless"}
+    lacking = [name for name in names if importlib.util.find_spec(name) is None]
     return tuple(f"The Python package {names[name]} is missing: run `python dev.py setup`." for name in lacking)
 
 
-def find_people(image: np.ndarray) -> list[Detection]:
-    """The people in an (H, W, 3) uint8 RGB picture, most visible first; empty when there is nobody."""
-    found = _find_one(image, 0, 0, image.shape[:2])
-    if found is None:
-        candidates = [_find_one(image[y : y + s, x : x + s], x, y, image.shape[:2]) for x, y, s in _tiles(image.shape)]
-        found = max((c for c in candidates if c is not None), key=lambda c: c.score, default=None)
-    return [] if found is None else [found]
+def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection]:
+    """The people in an (H, W, 3) uint8 RGB picture; empty when there is nobody.
+
+    With `only_largest`, tiles are looked at only when the whole picture shows nobody.
+    """
+    regions = find_regions(image)
+    if not (only_largest and regions):
+        regions += [region for tile in _tiles(image.shape) for region in _in_tile(image, *tile)]
+    people: list[tuple[Landmarks, Detection]] = []
+    for region in _distinct(regions):
+        landmarks = find_landmarks(image, region)
+        person = None if landmarks is None else _detection(landmarks, image.shape)
+        if person is not None and not any(_same(person, other) for _, other in people):
+            people.append((landmarks, person))
+    return _share_pixels(people)
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     """Left, top and side of overlapping squares that cover the picture, large ones first."""
     height, width = shape[:2]
-    for share in _TILE_SHARES:
-        side = int(min(height, width) * share)
-        if side < _MINIMUM_TILE_PX or side >= max(height, width):
-            continue
-        for top in _starts(height, side):
-            for left in _starts(width, side):
-                yield left, top, side
+    for side in (min(height, width), min(height, width) // 2):
+        if _MINIMUM_TILE_PX <= side < max(height, width):
+            yield from ((left, top, side) for top in _starts(height, side) for left in _starts(width, side))
 
 
 def _starts(length: int, side: int) -> np.ndarray:
@@ -76,25 +89,62 @@ def _starts(length: int, side: int) -> np.ndarray:
     return np.unique(np.linspace(0, length - side, count).astype(int))
 
 
-def _find_one(tile: np.ndarray, left: int, top: int, full_shape: tuple[int, int]) -> Detection | None:
-    """MediaPipe's one person in a tile of the full picture."""
-    result = _pose_solution().process(np.ascontiguousarray(tile))
-    if result.pose_landmarks is None or result.segmentation_mask is None:
+def _in_tile(image: np.ndarray, left: int, top: int, side: int) -> list[Region]:
+    found = find_regions(image[top : top + side, left : left + side])
+    return [replace(region, centre_px=region.centre_px + np.array([left, top])) for region in found]
+
+
+def _distinct(regions: list[Region]) -> list[Region]:
+    """One region per person, as far as regions alone tell; the surest first."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda r: -r.score):
+        if not any(_same_region(region, other) for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _same_region(a: Region, b: Region) -> bool:
+    small, large = sorted((a.side_px, b.side_px))
+    return large < _SAME_SCALE * small and np.linalg.norm(a.centre_px - b.centre_px) < _SAME_REGION * small / 2
+
+
+def _detection(landmarks: Landmarks, shape: tuple[int, ...]) -> Detection | None:
+    """None where it is not a person after all."""
+    height, width = shape[:2]
+    inside = ((landmarks.points_px >= 0) & (landmarks.points_px <= (width, height))).all(1)
+    visibility = landmarks.visibility * inside
+    score = float(max(visibility[list(_TRUNK)].mean(), visibility[list(_FACE)].mean()))
+    mask = landmarks.mask > 0.5
+    if score < MINIMUM_SCORE or not mask.any():
         return None
-    height, width = tile.shape[:2]
-    raw = np.array([[p.x, p.y, p.visibility] for p in result.pose_landmarks.landmark])
-    metric = np.array([[p.x, p.y, p.z] for p in result.pose_world_landmarks.landmark])
-    points_px = raw[:, :2] * (width, height)
-    inside = ((points_px >= 0) & (points_px <= (width, height))).all(1)
-    visibility = raw[:, 2] * inside
-    score = float(max(visibility[list(_TRUNK)].mean(), visibility[:11].mean()))
-    mask_in_tile = result.segmentation_mask > 0.5
-    if score < MINIMUM_SCORE or not mask_in_tile.any():
+    seen_px = landmarks.points_px[visibility > 0.5]
+    columns, rows = np.minimum(seen_px.astype(int), (width - 1, height - 1)).T
+    if len(seen_px) and mask[rows, columns].mean() < _IN_OWN_MASK:
         return None
-    mask = np.zeros(full_shape, bool)
-    mask[top : top + height, left : left + width] = mask_in_tile
-    points_px = points_px + np.array([left, top])
-    return Detection(_box(mask, points_px[visibility > 0.5]), score, points_px, visibility, metric, mask)
+    box_px = _box(mask, seen_px)
+    if max(box_px[2:] - box_px[:2]) < MINIMUM_SIZE_PX:
+        return None
+    return Detection(box_px, score, landmarks.points_px, visibility, landmarks.metric_points, mask)
+
+
+def _same(a: Detection, b: Detection) -> bool:
+    """Whether two finds are one person: they share most of their pixels, or their visible landmarks coincide."""
+    shared = np.count_nonzero(a.mask & b.mask) / min(np.count_nonzero(a.mask), np.count_nonzero(b.mask))
+    if shared > _SAME_PIXELS:
+        return True
+    size = min(np.linalg.norm(d.box_px[2:] - d.box_px[:2]) for d in (a, b))
+    both = np.minimum(a.visibility, b.visibility)
+    apart = np.linalg.norm(a.points_px - b.points_px, axis=1)
+    return both.sum() > 3 and float((both * apart).sum() / both.sum()) < _SAME_PERSON * size
+
+
+def _share_pixels(people: list[tuple[Landmarks, Detection]]) -> list[Detection]:
+    """Each pixel belongs to one person at most: to whom it belongs most likely."""
+    if len(people) < 2:
+        return [person for _, person in people]
+    likelihood = np.stack([landmarks.mask for landmarks, _ in people])
+    owner = likelihood.argmax(0)
+    return [replace(person, mask=person.mask & (owner == number)) for number, (_, person) in enumerate(people)]
 
 
 def _box(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:
@@ -103,16 +153,3 @@ def _box(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], np.float64)
     corners = np.concatenate([corners, points_px])
     return np.concatenate([corners.min(0), corners.max(0)])
-
-
-@lru_cache(maxsize=1)
-def _pose_solution():
-    os.environ.setdefault("GLOG_minloglevel", "2")  # else its C++ side fills the log with notes on delegates
-    try:
-        from mediapipe.python.solutions.pose import Pose
-    except ImportError as error:
-        raise MissingPackage(f"The landmark detector could not be loaded ({error}).") from None
-    # Complexity 1 is the only model in the wheel; 0 and 2 would be downloaded.
-    return Pose(
-        static_image_mode=True, model_complexity=1, enable_segmentation=True, min_detection_confidence=MINIMUM_SCORE
-    )

@@ -42,7 +42,7 @@ class LandmarksBackend:
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
         """Detect, fit everybody with a free focal length, agree on one focal length, fit again."""
         report("detect", 0.0, "looking for people")
-        people = _chosen(detect.find_people(footage.images[0]), request.people)
+        people = _chosen(detect.find_people(footage.images[0], request.people == "largest"), request.people)
         if not people:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MediaPipe 0.10.21's own graphs, wired for stills with several people.
+
+The ready-made pose solution follows one person. Its parts are calculators inside the same wheel, so two small graphs
+serve us better: one finds all people in a picture, the other gives landmarks and a mask for one region of interest.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .errors import MissingPackage
+
+_FIND_PEOPLE = """
+input_stream: "image"
+output_stream: "detections"
+node { calculator: "PoseDetectionCpu" input_stream: "IMAGE:image" output_stream: "DETECTIONS:detections" }
+"""
+
+_FOLLOW_PERSON = """
+input_stream: "image"
+input_stream: "region"
+input_side_packet: "complexity"
+input_side_packet: "segment"
+output_stream: "landmarks"
+output_stream: "metric"
+output_stream: "mask"
+output_stream: "next_region"
+node { calculator: "ImagePropertiesCalculator" input_stream: "IMAGE:image" output_stream: "SIZE:size" }
+node {
+  calculator: "PoseLandmarkByRoiCpu"
+  input_side_packet: "MODEL_COMPLEXITY:complexity"
+  input_side_packet: "ENABLE_SEGMENTATION:segment"
+  input_stream: "IMAGE:image"
+  input_stream: "ROI:region"
+  output_stream: "LANDMARKS:landmarks"
+  output_stream: "AUXILIARY_LANDMARKS:auxiliary"
+  output_stream: "WORLD_LANDMARKS:metric"
+  output_stream: "SEGMENTATION_MASK:mask"
+}
+node {
+  calculator: "PoseLandmarksToRoi"
+  input_stream: "LANDMARKS:auxiliary"
+  input_stream: "IMAGE_SIZE:size"
+  output_stream: "ROI:next_region"
+}
+"""
+
+REGION_MARGIN = 1.25
+"""The landmark network saw people with this much room around them."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A turned square around a person. Pixels, radians; an upright person has angle 0."""
+
+    centre_px: np.ndarray
+    """(2,) middle of the hips."""
+    side_px: float
+    angle_rad: float
+    score: float
+    """Detector's confidence, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """MediaPipe's answer for one region."""
+
+    points_px: np.ndarray
+    """(33, 2)."""
+    visibility: np.ndarray
+    """(33,) 0 to 1."""
+    metric_points: np.ndarray
+    """(33, 3) metres about the hips, camera axes."""
+    mask: np.ndarray
+    """(H, W) float32, 0 to 1, how likely each pixel is the person's."""
+    next_region: Region
+    """The region these landmarks would be looked for in next."""
+
+
+def find_regions(image: np.ndarray) -> list[Region]:
+    """People in an (H, W, 3) uint8 RGB picture; those below about an eighth of its size are missed."""
+    height, width = image.shape[:2]
+    packet = _finder().run(image=_image_packet(image))["detections"]
+    if packet is None:
+        return []
+    regions = []
+    for detection in _getter().get_proto_list(packet):
+        points = detection.location_data.relative_keypoints
+        hips, rim = (np.array([p.x * width, p.y * height]) for p in points[:2])
+        towards = rim - hips  # from the hips to a point above the head, on the circle around the whole body
+        side_px = 2 * float(np.linalg.norm(towards)) * REGION_MARGIN
+        regions.append(Region(hips, side_px, float(np.arctan2(towards[0], -towards[1])), float(detection.score[0])))
+    return regions
+
+
+def find_landmarks(image: np.ndarray, region: Region) -> Landmarks | None:
+    """Landmarks of the person in a region of an (H, W, 3) uint8 RGB picture; None where the network sees nobody."""
+    height, width = image.shape[:2]
+    answer = _follower().run(image=_image_packet(image), region=_region_packet(region, width, height))
+    if any(answer[name] is None for name in ("landmarks", "metric", "mask")):
+        return None
+    get = _getter()
+    points = np.array([[p.x, p.y, p.visibility] for p in get.get_proto(answer["landmarks"]).landmark])
+    metric = np.array([[p.x, p.y, p.z] for p in get.get_proto(answer["metric"]).landmark])
+    mask = get.get_image(answer["mask"]).numpy_view().reshape(height, width).copy()
+    following = get.get_proto(answer["next_region"])
+    next_region = Region(
+        np.array([following.x_center * width, following.y_center * height]),
+        following.width * width,
+        following.rotation,
+        region.score,
+    )
+    return Landmarks(points[:, :2] * (width, height), points[:, 2], metric, mask, next_region)
+
+
+class _Graph:
+    """One running graph; every call is one tick of its clock."""
+
+    def __init__(self, config: str, outputs: tuple[str, ...], side_packets: dict) -> None:
+        from mediapipe.python._framework_bindings import calculator_graph
+
+        self._graph = calculator_graph.CalculatorGraph(graph_config=config)
+        self._outputs: dict = dict.fromkeys(outputs)
+        self._time = 0
+        for name in outputs:
+            self._graph.observe_output_stream(name, self._store, True)
+        self._graph.start_run(side_packets)
+
+    def _store(self, name: str, packet) -> None:
+        self._outputs[name] = None if packet.is_empty() else packet
+
+    def run(self, **inputs) -> dict:
+        """Packets in, packets out (None for an output that has nothing to say)."""
+        self._outputs = dict.fromkeys(self._outputs)
+        self._time += 1
+        for name, packet in inputs.items():
+            self._graph.add_packet_to_input_stream(name, packet.at(self._time))
+        self._graph.wait_until_idle()
+        return self._outputs
+
+
+@lru_cache(maxsize=1)
+def _finder() -> _Graph:
+    _prepare()
+    return _Graph(_FIND_PEOPLE, ("detections",), {})
+
+
+@lru_cache(maxsize=1)
+def _follower() -> _Graph:
+    _prepare()
+    from mediapipe.python import packet_creator
+
+    # Complexity 1 is the only model in the wheel; 0 and 2 would be downloaded.
+    side_packets = {"complexity": packet_creator.create_int(1), "segment": packet_creator.create_bool(True)}
+    return _Graph(_FOLLOW_PERSON, ("landmarks", "metric", "mask", "next_region"), side_packets)
+
+
+@lru_cache(maxsize=1)
+def _prepare() -> None:
+    """Import MediaPipe and tell it where its models lie."""
+    os.environ.setdefault("GLOG_minloglevel", "2")  # else its C++ side fills the log with notes on delegates
+    try:
+        import mediapipe
+        from mediapipe.python._framework_bindings import resource_util
+
+        # Registers the calculators that the graphs name.
+        from mediapipe.python.solutions import pose  # noqa: F401
+    except ImportError as error:
+        raise MissingPackage(f"The landmark detector could not be loaded ({error}).") from None
+    resource_util.set_resource_dir(str(Path(mediapipe.__file__).resolve().parents[1]))
+
+
+def _getter():
+    from mediapipe.python import packet_getter
+
+    return packet_getter
+
+
+def _image_packet(image: np.ndarray):
+    import mediapipe
+    from mediapipe.python import packet_creator
+
+    return packet_creator.create_image_frame(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+
+
+def _region_packet(region: Region, width: int, height: int):
+    from mediapipe.framework.formats import rect_pb2
+    from mediapipe.python import packet_creator
+
+    return packet_creator.create_proto(
+        rect_pb2.NormalizedRect(
+            x_center=region.centre_px[0] / width,
+            y_center=region.centre_px[1] / height,
+            width=region.side_px / width,
+            height=region.side_px / height,
+            rotation=region.angle_rad,
+        )
+    )
