@@ -143,6 +143,11 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _PlainDict,
     ("collections", "defaultdict"): lambda *_factory: {},
     ("_codecs", "encode"): _encode,
+    # How Python pickles nested classes and types such as Dict[str, Any]; nothing is really looked up.
+    ("builtins", "getattr"): Inert,
+    ("__builtin__", "getattr"): Inert,
+    ("operator", "getitem"): Inert,
+    ("_operator", "getitem"): Inert,
     ("copy_reg", "_reconstructor"): _reconstructor,
     ("copyreg", "_reconstructor"): _reconstructor,
     ("copyreg", "__newobj__"): _new_object,
@@ -158,7 +163,10 @@ _HARMLESS = (dict, list, tuple, set, frozenset, int, float, bool, str, bytes, by
 _HARMLESS_BUILTINS = {kind.__name__: kind for kind in _HARMLESS} | {"unicode": str, "long": int}
 
 # Of Python's own modules, only these may be named; what they name does nothing.
-_INERT_STANDARD = {"typing", "pathlib", "argparse", "enum", "datetime", "types", "decimal", "uuid", "torch", "__main__"}
+_INERT_STANDARD = {
+    *("__main__", "abc", "argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "functools"),
+    *("logging", "pathlib", "re", "types", "typing", "uuid"),
+}
 
 
 class DataUnpickler(pickle.Unpickler):
