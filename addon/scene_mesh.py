@@ -14,7 +14,7 @@ from .errors import DrawError
 SLIDER_RANGE = 10.0
 _MATERIAL_TAG = "recover_body_material"
 _LOOKS = {  # name -> base colour (linear), roughness
-    "skin": ((0.60, 0.40, 0.31), 0.55),
+    "skin": ((0.74, 0.47, 0.36), 0.55),
     "eyes": ((0.85, 0.85, 0.82), 0.15),
     "iris": ((0.09, 0.05, 0.03), 0.15),
     "teeth": ((0.82, 0.78, 0.68), 0.25),
