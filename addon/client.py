@@ -32,7 +32,7 @@ _READ_BYTES = 1 << 20
 _POLL_S = 0.02
 _REMEDY_LOG = "Look at the engine's last words below; `recover-body doctor` in its environment tells what is missing."
 _REMEDY_CANCELLED = "Start again when you like; nothing was changed."
-_REMEDY_COMMAND = "Check the engine's command in the add-on's preferences."
+_REMEDY_COMMAND = "Check the engine's command, in the add-on's preferences or after --engine."
 
 
 class EngineClient:

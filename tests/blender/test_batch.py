@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""recover_batch.py as scripts call it: a process of its own, files on disk, exit codes."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from recover_body.wire import codec
+from recover_body.wire.take import read_take
+
+from ..addon.test_client import write_picture
+from ..conftest import ROOT
+from .sample import sample
+
+SCRIPT = ROOT / "blender_scripts" / "recover_batch.py"
+ENGINE = os.environ.get("RECOVER_BODY_ENGINE_PYTHON", sys.executable)
+
+
+@pytest.fixture
+def batch(tmp_path):
+    def run(*arguments, mischief=""):
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        environment = {**os.environ, "BLENDER_USER_RESOURCES": str(home), "RECOVER_BODY_FAKE": mischief}
+        command = [sys.executable, SCRIPT, *map(str, arguments)]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+
+    return run
+
+
+def leftovers(folder):
+    return [p.name for p in folder.rglob("*") if p.name.startswith(".") or p.suffix in (".part", ".blend1")]
+
+
+def test_draw_a_recovery_computed_elsewhere(bpy, batch, tmp_path):
+    made = sample(1, people=2, source="gone.png")
+    (tmp_path / "recovery.bin").write_bytes(codec.encode(made.recovery))
+    blend = tmp_path / "täst ordner" / "two people.blend"
+    done = batch("--", "--recovery", "recovery.bin", "--blend", blend)
+    assert done.returncode == 0, done.stdout + done.stderr
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    rigs = sorted((o for o in bpy.data.objects if o.type == "ARMATURE"), key=lambda o: o["recover_body_role"])
+    for index, rig in enumerate(rigs):
+        found = np.array([rig.pose.bones[name].head for name in made.recovery.rigs[index].bone_names])
+        assert np.abs(found - made.joints_world[index, 0]).max() < 1e-3
+    assert not leftovers(blend.parent)
+
+
+def test_recover_several_pictures(bpy, batch, tmp_path):
+    one, two = write_picture(tmp_path / "one.png"), write_picture(tmp_path / "zwei Größen.png")
+    out = tmp_path / "out"
+    done = batch(one, two, "--out", out, "--engine", ENGINE, "--backend", "fake", "--render")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for picture in (one, two):
+        stem = picture.stem
+        assert len(read_take(out / f"{stem}.take.npz").people) == 1
+        bpy.ops.wm.open_mainfile(filepath=str(out / f"{stem}.blend"))
+        camera = bpy.context.scene.camera
+        background = camera.data.background_images[0].image
+        assert os.path.samefile(bpy.path.abspath(background.filepath), picture)
+        assert tuple(background.size) == (160, 120)
+        render = bpy.data.images.load(str(out / f"{stem}.render.png"))
+        assert tuple(render.size) == (160, 120)
+    assert not leftovers(out)
+
+
+def test_a_picture_beside_its_blend_is_named_relative_to_it(bpy, batch, tmp_path):
+    write_picture(tmp_path / "one.png")
+    done = batch("one.png", "--out", tmp_path, "--engine", ENGINE, "--backend", "fake")
+    assert done.returncode == 0, done.stdout + done.stderr
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "one.blend"))
+    assert bpy.context.scene.camera.data.background_images[0].image.filepath == "//one.png"
+
+
+def test_exit_codes(batch, tmp_path):
+    picture = write_picture(tmp_path / "one.png")
+    engine = ("--engine", ENGINE, "--backend", "fake", "--out", tmp_path / "out")
+    assert batch("--help").returncode == 0
+    assert batch().returncode == 2
+    assert batch(picture).returncode == 2
+    assert batch("nothing.png", *engine).returncode == 2
+    assert batch(picture, *engine, "--focal-mm", "-3").returncode == 2
+    assert batch("--recovery", picture, "--blend", tmp_path / "x.blend").returncode == 2
+    assert batch(picture, *engine, mischief="nobody").returncode == 1
+    assert batch(picture, *engine, "--min-iou", "0.99", mischief="outside").returncode == 1
+    missing = batch(picture, "--engine", "no-such-program serve", "--out", tmp_path / "out")
+    assert missing.returncode == 3 and "preferences" in missing.stderr
+    assert not list((tmp_path / "out").glob("one.render*"))
+
+
+def test_one_bad_picture_does_not_stop_the_rest(batch, tmp_path):
+    good = write_picture(tmp_path / "good.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    done = batch(bad, good, "--out", tmp_path / "out", "--engine", ENGINE, "--backend", "fake")
+    assert done.returncode == 2 and "bad.png" in done.stderr
+    assert (tmp_path / "out" / "good.blend").exists() and not (tmp_path / "out" / "bad.blend").exists()
+    assert not leftovers(tmp_path / "out")
