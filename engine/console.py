@@ -6,6 +6,7 @@ Results go to stdout, errors to stderr. What libraries print is kept back, and s
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -178,10 +179,16 @@ def _show_log(error: RecoverError, library_words: Callable[[], str]) -> None:
 def _in_words(summary: dict) -> str:
     people, camera = summary["people"], summary["camera"]
     focal_mm = camera["fx_px"] / max(camera["width"], camera["height"]) * 36
-    verdicts = "; ".join(
-        f"{person['name']} IoU {person['overlay_iou']:.2f}, "
-        f"reprojection {person['reprojection_px']:.1f} px ({person['reprojection_percent']:.1f} %)"
-        for person in people
-    )
+    verdicts = "; ".join(_verdict_in_words(person) for person in people)
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     return f"{count} in {summary['seconds']['total']:.1f} s; {verdicts}; camera {focal_mm:.0f} mm ({camera['source']})"
+
+
+def _verdict_in_words(person: dict) -> str:
+    overlap, error_px, error_percent = (
+        person[name] for name in ("overlay_iou", "reprojection_px", "reprojection_percent")
+    )
+    words = "no mask to compare with" if math.isnan(overlap) else f"IoU {overlap:.2f}"
+    if not math.isnan(error_px):
+        words += f", reprojection {error_px:.1f} px ({error_percent:.1f} %)"
+    return f"{person['name']} {words}"

@@ -103,7 +103,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Shutdown:
-    """End the engine once the present request is done or cancelled."""
+    """End the engine once everything that was asked before is answered."""
 
 
 @dataclass(frozen=True)

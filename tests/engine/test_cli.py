@@ -2,8 +2,10 @@
 """The command line as other tools see it: files, exit codes, what is printed where. Runs as a real process."""
 
 import importlib.util
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -321,6 +323,20 @@ def test_a_closed_pipe_is_no_error():
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait(TIMEOUT_S)
+
+
+def test_the_documentation_knows_every_verb_option_event_and_file():
+    from recover_body.engine import __main__, console
+
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    (verbs,) = (action for action in __main__.make_parser()._actions if hasattr(action, "choices") and action.choices)
+    for name, parser in verbs.choices.items():
+        assert f"## {name}" in text
+        if name in ("recover", "doctor"):
+            options = [option for action in parser._actions for option in action.option_strings]
+            assert [o for o in options if o.startswith("--") and o != "--help" and o not in text] == []
+    for event in re.findall(r"_say\(\s*\"(\w+)\"", inspect.getsource(console)):
+        assert f"`{event}`" in text
 
 
 # ---------------------------------------------------------------------------------------------- the built-in backend

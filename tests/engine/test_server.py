@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from recover_body import __version__
-from recover_body.wire import codec
+from recover_body.wire import codec, messages
 from recover_body.wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, Shutdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,3 +318,22 @@ def test_one_name_for_two_requests_is_refused(start, picture):
     failure = engine.answer()
     assert (failure.request_id, failure.code) == ("", "broken_conversation")
     assert "twice" in failure.sentence
+
+
+# ---------------------------------------------------------------------------------------------- documentation
+
+
+def test_the_client_in_the_documentation_works(picture, capsys):
+    text = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"LAUNCHER": str(ROOT / "engine" / "launch.py"), "PICTURE": picture}
+    exec(example, names)
+    assert "100% rig" in capsys.readouterr().out
+    names["engine"].stdin.close()
+    names["engine"].stdout.close()
+    assert names["engine"].returncode == 0
+
+
+def test_the_documentation_knows_every_message():
+    text = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
+    assert [name for name in messages.KINDS if f"| `{name}` |" not in text] == []
