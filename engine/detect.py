@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .mediapipe_graphs import Landmarks, Region, find_landmarks, find_regions
+from .mediapipe_graphs import Details, Landmarks, Region, find_details, find_landmarks, find_regions
 
 MINIMUM_SCORE = 0.4
 """Mean visibility of trunk or face below which a find is not a person."""
@@ -50,6 +50,8 @@ class Detection:
     """(33, 3) landmarks in metres about the hips, camera axes (x right, y down, z forward)."""
     mask: np.ndarray
     """(H, W) bool, the person's pixels."""
+    details: Details
+    """Hands and face."""
 
 
 def missing() -> tuple[str, ...]:
@@ -70,10 +72,11 @@ def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection
     people: list[tuple[Landmarks, Detection]] = []
     for region in _distinct(regions):
         landmarks = find_landmarks(image, region)
-        person = None if landmarks is None else _detection(landmarks, image.shape)
+        person = None if landmarks is None else _detection(landmarks, image)
         if person is not None and not any(_same(person, other) for _, other in people):
             people.append((landmarks, person))
-    return _share_pixels(people)
+    # Last, so that nobody is looked at twice.
+    return [replace(p, details=find_details(image, p.points_px, p.visibility)) for p in _share_pixels(people)]
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -108,9 +111,9 @@ def _same_region(a: Region, b: Region) -> bool:
     return large < _SAME_SCALE * small and np.linalg.norm(a.centre_px - b.centre_px) < _SAME_REGION * small / 2
 
 
-def _detection(landmarks: Landmarks, shape: tuple[int, ...]) -> Detection | None:
+def _detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
     """None where it is not a person after all."""
-    height, width = shape[:2]
+    height, width = image.shape[:2]
     inside = ((landmarks.points_px >= 0) & (landmarks.points_px <= (width, height))).all(1)
     visibility = landmarks.visibility * inside
     score = float(max(visibility[list(_TRUNK)].mean(), visibility[list(_FACE)].mean()))
@@ -124,7 +127,9 @@ def _detection(landmarks: Landmarks, shape: tuple[int, ...]) -> Detection | None
     box_px = _box(mask, seen_px)
     if max(box_px[2:] - box_px[:2]) < MINIMUM_SIZE_PX:
         return None
-    return Detection(box_px, score, landmarks.points_px, visibility, landmarks.metric_points, mask)
+    return Detection(
+        box_px, score, landmarks.points_px, visibility, landmarks.metric_points, mask, Details(None, None, None)
+    )
 
 
 def _same(a: Detection, b: Detection) -> bool:

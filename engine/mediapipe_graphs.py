@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """MediaPipe 0.10.21's own graphs, wired for stills with several people.
 
-The ready-made pose solution follows one person. Its parts are calculators inside the same wheel, so two small graphs
-serve us better: one finds all people in a picture, the other gives landmarks and a mask for one region of interest.
+The ready-made pose solution follows one person. Its parts are calculators inside the same wheel, so three small graphs
+serve us better: one finds all people in a picture, one gives landmarks and a mask for a region of interest, and one
+looks closer at hands and face.
 """
 
 from __future__ import annotations
@@ -51,6 +52,30 @@ node {
 }
 """
 
+_LOOK_CLOSER = """
+input_stream: "image"
+input_stream: "pose"
+input_stream: "face_of_pose"
+input_side_packet: "refine"
+output_stream: "left_hand"
+output_stream: "right_hand"
+output_stream: "face"
+node {
+  calculator: "HandLandmarksLeftAndRightCpu"
+  input_stream: "IMAGE:image"
+  input_stream: "POSE_LANDMARKS:pose"
+  output_stream: "LEFT_HAND_LANDMARKS:left_hand"
+  output_stream: "RIGHT_HAND_LANDMARKS:right_hand"
+}
+node {
+  calculator: "FaceLandmarksFromPoseCpu"
+  input_side_packet: "REFINE_LANDMARKS:refine"
+  input_stream: "IMAGE:image"
+  input_stream: "FACE_LANDMARKS_FROM_POSE:face_of_pose"
+  output_stream: "FACE_LANDMARKS:face"
+}
+"""
+
 REGION_MARGIN = 1.25
 """The landmark network saw people with this much room around them."""
 
@@ -65,6 +90,17 @@ class Region:
     angle_rad: float
     score: float
     """Detector's confidence, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """Hands and face of one person: (N, 3) pixels, the third towards the back; None where none was seen."""
+
+    left_hand: np.ndarray | None
+    """(21, 3) wrist, then thumb, index, middle, ring, pinky from root to tip."""
+    right_hand: np.ndarray | None
+    face: np.ndarray | None
+    """(478, 3) MediaPipe's face mesh with irises."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +155,31 @@ def find_landmarks(image: np.ndarray, region: Region) -> Landmarks | None:
     return Landmarks(points[:, :2] * (width, height), points[:, 2], metric, mask, next_region)
 
 
+def find_details(image: np.ndarray, points_px: np.ndarray, visibility: np.ndarray) -> Details:
+    """Hands and face of the person whose pose landmarks (33, 2) are given, in an (H, W, 3) uint8 RGB picture."""
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
+    from mediapipe.python.packet_creator import create_proto
+
+    height, width = image.shape[:2]
+    size = np.array([width, height, width])  # MediaPipe scales the third coordinate like the first
+    pose = [
+        NormalizedLandmark(x=x / width, y=y / height, visibility=seen, presence=seen)
+        for (x, y), seen in zip(points_px, visibility, strict=True)
+    ]
+    answer = _closer().run(
+        image=_image_packet(image),
+        pose=create_proto(NormalizedLandmarkList(landmark=pose)),
+        face_of_pose=create_proto(NormalizedLandmarkList(landmark=pose[:11])),
+    )
+
+    def points(name: str) -> np.ndarray | None:
+        if answer[name] is None:
+            return None
+        return np.array([[p.x, p.y, p.z] for p in _getter().get_proto(answer[name]).landmark]) * size
+
+    return Details(points("left_hand"), points("right_hand"), points("face"))
+
+
 class _Graph:
     """One running graph; every call is one tick of its clock."""
 
@@ -162,6 +223,15 @@ def _follower() -> _Graph:
 
 
 @lru_cache(maxsize=1)
+def _closer() -> _Graph:
+    _prepare()
+    from mediapipe.python import packet_creator
+
+    side_packets = {"refine": packet_creator.create_bool(True)}
+    return _Graph(_LOOK_CLOSER, ("left_hand", "right_hand", "face"), side_packets)
+
+
+@lru_cache(maxsize=1)
 def _prepare() -> None:
     """Import MediaPipe and tell it where its models lie."""
     os.environ.setdefault("GLOG_minloglevel", "2")  # else its C++ side fills the log with notes on delegates
@@ -170,7 +240,7 @@ def _prepare() -> None:
         from mediapipe.python._framework_bindings import resource_util
 
         # Registers the calculators that the graphs name.
-        from mediapipe.python.solutions import pose  # noqa: F401
+        from mediapipe.python.solutions import holistic, pose  # noqa: F401
     except ImportError as error:
         raise MissingPackage(f"The landmark detector could not be loaded ({error}).") from None
     resource_util.set_resource_dir(str(Path(mediapipe.__file__).resolve().parents[1]))

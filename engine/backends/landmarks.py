@@ -92,6 +92,7 @@ def _observations(people: list[Detection], camera: Pinhole, height_m: float | No
         focal_px=np.full(count, camera.fx_px),
         focal_sigma=np.full(count, 0.0 if camera.is_known else camera.fx_sigma),
         height_m=heights_m,
+        details=tuple(person.details for person in people),
     )
 
 

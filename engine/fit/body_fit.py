@@ -12,6 +12,8 @@ from threadpoolctl import ThreadpoolController
 from ...models.body_model import load_body
 from ...models.pose_prior import PosePrior, load_pose_prior
 from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
+from ..mediapipe_graphs import Details
+from .closer import closer_terms
 from .contours import contour_pairs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
@@ -47,6 +49,8 @@ class Observations:
     """(B,) standard deviation of the prior on ln(focal); 0 keeps it fixed."""
     height_m: np.ndarray
     """(B,) stature where known, else NaN."""
+    details: tuple[Details, ...]
+    """B hands and faces."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,9 @@ class BodyFit:
             visibility=seen.visibility[:, points.indices],
             sigma_px=IMAGE_SIGMA * seen.size_px,
             metric=metric - metric[:, hips].mean(1, keepdims=True),
-            hips=hips,
+            anchors=hips,
         )
+        self.closer = closer_terms(seen.details, body_name, seen.centre_px)
         self.prior: PosePrior = load_pose_prior()
         self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
         self._priors = (PoseTerms(self.prior, body.joint_names), ShapeTerms.of(body, seen.height_m))
@@ -99,7 +104,7 @@ class BodyFit:
     @property
     def terms(self) -> tuple:
         """What the landmarks and the priors say."""
-        return (self.landmarks, *self._priors, self.focal)
+        return (self.landmarks, *self.closer, *self._priors, self.focal)
 
     def from_landmarks(self) -> tuple[State, System]:
         """Fit everybody from scratch."""

@@ -25,7 +25,7 @@ METRIC_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class LandmarkTerms:
-    """Image and metric landmarks of B people; N of MediaPipe's 33 are used."""
+    """N image and metric landmarks of B people."""
 
     skeleton: Skeleton
     points: LandmarkPoints
@@ -36,9 +36,11 @@ class LandmarkTerms:
     sigma_px: np.ndarray
     """(B,) standard deviation of an image landmark."""
     metric: np.ndarray
-    """(B, N, 3) metres from the middle of the hips, camera axes."""
-    hips: np.ndarray
-    """(2,) which of the N are the hips."""
+    """(B, N, 3) metres from the middle of the anchors, camera axes."""
+    anchors: np.ndarray
+    """Which of the N the metric landmarks are relative to (for the whole body, the hips)."""
+    metric_sigma_m: float = METRIC_SIGMA_M
+    """Standard deviation of a metric landmark."""
 
     def body_points(self, posed: Posed) -> BodyPoints:
         """The landmarks on the body."""
@@ -54,21 +56,20 @@ class LandmarkTerms:
         system.add_seen((pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], self.visibility, image_width)
         residual, jacobian = self._metric(on_body)
         metric_width = METRIC_WIDTH if robust else None
-        system.add_seen(
-            residual / METRIC_SIGMA_M, jacobian / METRIC_SIGMA_M, METRIC_WEIGHT * self.visibility, metric_width
-        )
+        metric_sigma, weight = self.metric_sigma_m, METRIC_WEIGHT * self.visibility
+        system.add_seen(residual / metric_sigma, jacobian / metric_sigma, weight, metric_width)
 
     def _metric(self, on_body: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
         """(B, N, 3) metres and (B, N, 3, 80).
 
-        Metric landmarks are as seen by an orthographic camera that looks at the hips, so they are turned by the viewing
-        ray before they are compared (specification 4.1).
+        Metric landmarks are as seen by an orthographic camera that looks at the anchors, so they are turned by the
+        viewing ray before they are compared (specification 4.1).
         """
-        hips = on_body.positions[:, self.hips].mean(1)
-        ray = hips / np.linalg.norm(hips, axis=-1, keepdims=True)
+        middle = on_body.positions[:, self.anchors].mean(1)
+        ray = middle / np.linalg.norm(middle, axis=-1, keepdims=True)
         turned = np.einsum("bij,bnj->bni", rotation_between(np.array([0, 0, 1.0]), ray), self.metric)
-        by_hips = on_body.jacobian[:, self.hips].mean(1)  # (B, 3, 80)
+        by_middle = on_body.jacobian[:, self.anchors].mean(1)  # (B, 3, 80)
         # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
-        swing = cross_matrix(ray) @ by_hips / np.linalg.norm(hips, axis=-1)[:, None, None]
-        jacobian = on_body.jacobian - by_hips[:, None] + cross_matrix(turned) @ swing[:, None]
-        return on_body.positions - hips[:, None] - turned, jacobian
+        swing = cross_matrix(ray) @ by_middle / np.linalg.norm(middle, axis=-1)[:, None, None]
+        jacobian = on_body.jacobian - by_middle[:, None] + cross_matrix(turned) @ swing[:, None]
+        return on_body.positions - middle[:, None] - turned, jacobian

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where MediaPipe's 33 pose landmarks lie on the body model.
+"""Where MediaPipe's landmarks lie on the body model.
 
 Each landmark rides on one joint (its *owner*). In the rest pose it lies at a mix of joints and surface points, plus a
 measured offset: MediaPipe was run on renders of the body, and the mean difference was taken in the owner's rest frame.
@@ -54,7 +54,7 @@ class LandmarkPoints:
     """N landmarks on the rest body, with their dependence on shape. Body frame, metres."""
 
     indices: np.ndarray
-    """(N,) which of the 33 landmarks."""
+    """(N,) which of MediaPipe's landmarks (of the pose's 33, a hand's 21, or the face's 478)."""
     owners: np.ndarray
     """(N,) the joint each rides on, 0..21."""
     rest: np.ndarray
@@ -95,4 +95,40 @@ def landmark_points(body_name: str) -> LandmarkPoints:
         owners=owners,
         rest=np.array([row[2] + np.array(row[4]) / 1000 for row in rows]),
         rest_shapedirs=np.array([row[3] for row in rows]),
+    )
+
+
+# MediaPipe's hand: wrist 0, then four points for each finger from root to tip. What is rigid with the wrist joint:
+_HAND_ROOTS = {0: "wrist", 1: "thumb1", 5: "index1", 9: "middle1", 13: "ring1", 17: "pinky1"}
+
+# Points of MediaPipe's face mesh that expressions and the jaw hardly move: nose bridge and tip, eye corners, temples,
+# cheekbones, forehead.
+_STEADY_FACE = (1, 4, 6, 168, 10, 109, 338, 33, 133, 362, 263, 127, 356, 234, 454, 5)
+
+
+@lru_cache(maxsize=8)
+def hand_root_points(body_name: str, side: str) -> LandmarkPoints:
+    """The wrist and the fingers' roots of the left or right hand; `indices` count in the hand's 21."""
+    body = load_body(body_name)
+    joints = [body.joint_names.index(f"{side}_{name}") for name in _HAND_ROOTS.values()]
+    wrist = body.joint_names.index(f"{side}_wrist")
+    return LandmarkPoints(
+        indices=np.array(list(_HAND_ROOTS)),
+        owners=np.full(len(joints), wrist),
+        rest=body.joints_template[joints].astype(np.float64),
+        rest_shapedirs=body.joint_shapedirs[joints, :, :10].astype(np.float64),
+    )
+
+
+@lru_cache(maxsize=4)
+def face_points(body_name: str) -> LandmarkPoints:
+    """Steady points of the face; `indices` count in the face's 478."""
+    body = load_body(body_name)
+    indices = np.array(_STEADY_FACE)
+    corners, bary = body.faces[body.mediapipe_face_faces[indices]], body.mediapipe_face_bary[indices]
+    return LandmarkPoints(
+        indices=indices,
+        owners=np.full(len(indices), body.joint_names.index("head")),
+        rest=np.einsum("nc,nci->ni", bary, body.v_template[corners]).astype(np.float64),
+        rest_shapedirs=np.einsum("nc,ncik->nik", bary, body.shapedirs[corners][..., :10]).astype(np.float64),
     )
