@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from recover_body.tests.parity import networks
+from recover_body.tests.parity import networks, training
 from recover_body.tests.parity.report import Finding, Fixture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,11 @@ DEFAULT_FOLDERS = (ROOT / "tests" / "fixtures", ROOT.parent / "shared" / "fixtur
 
 CHECKS: dict[str, Callable[[Fixture], None]] = {
     "tokenhmr/crop.npz": networks.check_crops,
+    "tokenhmr/augment.npz": training.check_augmentation,
+    "tokenhmr/metrics.npz": training.check_scores,
+    "tokenhmr/quantizer_ema.npz": training.check_vocabulary,
+    "tokenhmr/tals.npz": training.check_tals,
+    "tokenhmr/vq_losses.npz": training.check_tokenizer_losses,
     "tokenhmr/model_*.npz": networks.check_tokenhmr,
     "tokenhmr/rotations.npz": networks.check_rotations,
     "tokenhmr/tokenizer_*.npz": networks.check_tokenizer,
