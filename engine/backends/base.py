@@ -50,7 +50,7 @@ class Bodies:
 
 
 class Backend(Protocol):
-    """A way of recovering bodies. A backend is a module in this folder with one class; `backends.registry` lists them."""
+    """A way of recovering bodies: a module in this folder with one class, listed in `backends.registry`."""
 
     name: str
     title: str

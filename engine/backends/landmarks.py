@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...models.body_model import load_body
 from ...wire.messages import RecoverRequest
-from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
 from .. import detect
 from ..cameras import Pinhole
 from ..detect import Detection
 from ..errors import BadRequest
 from ..fit.body_fit import BodyFit, Fit, Observations
-from ..fit.contours import relaxed_hands
+from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..frames import Footage
@@ -23,6 +21,8 @@ from .base import Bodies, BodyTrack, Report
 
 CERTAIN = 0.25
 """A joint whose spread the landmarks reduced by less than this comes from the prior, whatever number it has."""
+CLOSE_UP_CONFIDENCE = 0.7
+"""Of fingers, jaw and eyes that were seen."""
 FOCAL_INFORMED = 0.8
 """The landmarks told something of the focal length if they narrowed its prior to less than this share."""
 
@@ -32,7 +32,7 @@ class LandmarksBackend:
 
     name = "landmarks"
     title = "Built-in (landmarks)"
-    gives: tuple[str, ...] = ("camera",)
+    gives: tuple[str, ...] = ("hands", "face", "camera")
     licence = "GPL-3.0-or-later with Apache-2.0 models and a CC0 body; commercial use allowed"
 
     def missing(self) -> tuple[str, ...]:
@@ -55,8 +55,11 @@ class LandmarksBackend:
         boxes_px = np.array([person.box_px for person in people])
         state, system = problem.with_silhouettes(state, system, [person.mask for person in people], boxes_px)
         fit = problem.result(state, system)
+        close_ups = fit_close_ups(
+            tuple(person.details for person in people), problem.skeleton.pose(state), request.body
+        )
         report("fit", 1.0, "")
-        tracks = tuple(_track(person, fit, row, request.body) for row, person in enumerate(people))
+        tracks = tuple(_track(person, fit, close_ups, row, request.body) for row, person in enumerate(people))
         return Bodies(tracks, camera, _camera_notes(camera))
 
 
@@ -128,11 +131,11 @@ def _camera_notes(camera: Pinhole) -> tuple[str, ...]:
     return ()
 
 
-def _track(person: Detection, fit: Fit, row: int, body_name: str) -> BodyTrack:
+def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:
     """One fitted person as a track of one frame."""
-    pose = relaxed_hands(load_body(body_name))[None].copy()
+    pose = close_ups.pose[row : row + 1].astype(np.float32)
     pose[0, :BODY_JOINTS] = fit.pose[row]
-    certainty = np.zeros((1, JOINT_COUNT), np.float32)
+    certainty = np.where(close_ups.seen[row], CLOSE_UP_CONFIDENCE, 0.0)[None].astype(np.float32)
     certainty[0, :BODY_JOINTS] = fit.certainty[row]
     reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)
     reprojected_px[0, landmark_points(body_name).indices] = fit.points_px[row]
@@ -142,7 +145,7 @@ def _track(person: Detection, fit: Fit, row: int, body_name: str) -> BodyTrack:
         score=np.array([person.score], np.float32),
         pose=pose,
         betas=fit.betas[row].astype(np.float32),
-        expression=np.zeros((1, EXPRESSION_COUNT), np.float32),
+        expression=close_ups.expression[row : row + 1].astype(np.float32),
         translation=fit.translation[row : row + 1].astype(np.float32),
         keypoint_names=tuple(LANDMARK_NAMES),
         keypoints_px=np.concatenate([person.points_px, person.visibility[:, None]], 1)[None].astype(np.float32),
