@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -99,11 +98,13 @@ def _named(path: str, origin: str) -> Blender:
 
 
 def _module() -> Blender | None:
+    from importlib import metadata  # here, because it is slow to import and `serve` passes this module
+
     if importlib.util.find_spec("bpy") is None:
         return None
     try:
-        version = tuple(int(number) for number in importlib.metadata.version("bpy").split(".")[:3])
-    except (importlib.metadata.PackageNotFoundError, ValueError):
+        version = tuple(int(number) for number in metadata.version("bpy").split(".")[:3])
+    except (metadata.PackageNotFoundError, ValueError):
         return None
     return Blender((sys.executable,), version, is_module=True) if version >= MINIMUM else None
 

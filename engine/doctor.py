@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import platform
 
@@ -70,9 +69,11 @@ def examine() -> dict:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # here, because it is slow to import and `serve` passes this module
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 

@@ -63,8 +63,9 @@ def read(source: str, data: bytes | None = None) -> Footage:
         raise EmptyFile(f"{name} is empty: it has no bytes.")
     with _decoding(name), Image.open(stream, formats=_known_formats(name)) as image:
         _check_size(name, *image.size)
-        if getattr(image, "n_frames", 1) > 1 and image.format not in _EXTRAS_ARE_NOT_ANIMATION:
-            raise AnimatedImage(f"{name} holds {image.n_frames} pictures; a still is needed.")
+        count = getattr(image, "n_frames", 1)
+        if count > 1 and image.format not in _EXTRAS_ARE_NOT_ANIMATION:
+            raise AnimatedImage(f"{name} holds {count} pictures; a still is needed.")
         focal_36mm = focal_from_exif(image.getexif(), image.width, image.height)
         pixels = _rgb8(ImageOps.exif_transpose(image))
     height, width = pixels.shape[:2]

@@ -12,10 +12,11 @@ from pathlib import Path
 PACKAGE = "recover_body"
 
 
-def load_package():
+def load_package() -> None:
     """Make this file's grandparent folder the package `recover_body`."""
     root = Path(__file__).resolve().parent.parent
     spec = importlib.util.spec_from_file_location(PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)])
+    assert spec and spec.loader
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package
     spec.loader.exec_module(package)

@@ -160,22 +160,28 @@ def _lighter(colour: tuple[int, int, int]) -> tuple[int, ...]:
 
 # ---------------------------------------------------------------------------------------------- caption
 
+_Entry = tuple[tuple[int, int, int] | None, str]
+"""Colour of the dot before the words, or None, and the words."""
+
 
 def _caption(width: int, height: int, take: Take, posed: list[_Posed], frame: int) -> np.ndarray:
     """(h, W, 3) strip below the picture: one entry per person, then the camera."""
     size = max(_SMALLEST_WORDS_PX, round(_WORDS_SHARE * max(width, height)))
     font = ImageFont.load_default(size)
-    entries = [(one.colour, _verdict_words(one.person, frame)) for one in posed]
+    entries: list[_Entry] = [(one.colour, _verdict_words(one.person, frame)) for one in posed]
     entries.append((None, _camera_words(take)))
     return np.asarray(_set_in_rows(entries, width, size, font))
 
 
-def _set_in_rows(entries: list, width: int, size: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+def _set_in_rows(
+    entries: list[_Entry], width: int, size: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> Image.Image:
     """Entries side by side, on as many rows as they need."""
-    margin, gap, dot = size, round(1.6 * size), round(0.7 * size)
+    margin, gap, dot = float(size), 1.6 * size, 0.7 * size
+    indent = dot + 0.6 * size
     places, x, row = [], margin, 0
     for colour, words in entries:
-        length = font.getlength(words) + (dot + 0.6 * size if colour else 0)
+        length = font.getlength(words) + (indent if colour else 0)
         if x > margin and x + length > width - margin:
             x, row = margin, row + 1
         places.append((x, row))
@@ -187,8 +193,9 @@ def _set_in_rows(entries: list, width: int, size: int, font: ImageFont.FreeTypeF
         middle = row * line_height + (line_height + size) / 2
         if colour:
             pen.ellipse((x, middle - dot / 2, x + dot, middle + dot / 2), fill=colour)
-            x += dot + 0.6 * size
-        pen.text((x, middle), words, fill=_WORDS_COLOUR if colour else _QUIET_COLOUR, font=font, anchor="lm")
+            pen.text((x + indent, middle), words, fill=_WORDS_COLOUR, font=font, anchor="lm")
+        else:
+            pen.text((x, middle), words, fill=_QUIET_COLOUR, font=font, anchor="lm")
     return strip
 
 

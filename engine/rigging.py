@@ -68,10 +68,7 @@ def plan_rig(person: PersonTrack) -> RigPlan:
         ),
         shape_offsets=np.ascontiguousarray(np.moveaxis(offsets, 2, 0), np.float32),
         shape_values=np.concatenate([person.betas[:beta_count], person.expression[first, :expression_count]]),
-        correctives=tuple(
-            Corrective(c.name, body.joint_names[c.joint], tuple(float(a) for a in c.axis), float(c.full_angle_rad))
-            for c in body.correctives
-        ),
+        correctives=tuple(_corrective(body, number) for number in range(len(body.correctives))),
         corrective_offsets=np.stack([c.offsets for c in body.correctives]) if body.correctives else None,
     )
 
@@ -81,6 +78,12 @@ def strongest_weights(weights: np.ndarray, influences: int = INFLUENCES) -> tupl
     bones = np.argsort(-weights, axis=1, kind="stable")[:, :influences]
     kept = np.take_along_axis(weights, bones, 1)
     return bones.astype(np.int32), (kept / kept.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _corrective(body: BodyModel, number: int) -> Corrective:
+    own = body.correctives[number]
+    x, y, z = own.axis.tolist()
+    return Corrective(own.name, body.joint_names[own.joint], (x, y, z), float(own.full_angle_rad))
 
 
 def _bone_tails(body: BodyModel, heads: np.ndarray, rest: np.ndarray) -> np.ndarray:

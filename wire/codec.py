@@ -111,7 +111,7 @@ def _fields_of(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _dataclass_from_tree(kind: type, tree: Any, arrays: list[np.ndarray]) -> Any:
+def _dataclass_from_tree(kind: Any, tree: Any, arrays: list[np.ndarray]) -> Any:
     if not isinstance(tree, dict):
         raise WireError(f"expected the fields of a {kind.__name__}")
     hints = _fields_of(kind)
