@@ -27,7 +27,8 @@ _CAPTION_COLOUR, _WORDS_COLOUR, _QUIET_COLOUR = (24, 27, 32), (236, 239, 243), (
 
 # One per person; sRGB. Apart also for people who see few colours: they differ in lightness too.
 _PALETTE = ((92, 176, 232), (245, 169, 80), (140, 205, 120), (226, 120, 165), (186, 150, 240), (120, 210, 200))
-_EYES, _TEETH = (247, 247, 244), (228, 168, 158)
+# The body's materials that keep their own colour; the others get the person's.
+_MATERIALS = {"eye_white": (247, 247, 244), "iris": (86, 104, 120), "pupil": (20, 22, 26), "tongue": (196, 110, 112)}
 
 # Drawn as limbs, in pairs of joints; the hands and the face are left out because they would only be clutter.
 _BONES = (
@@ -92,7 +93,7 @@ def _draw_body(canvas: np.ndarray, one: _Posed, intrinsics: np.ndarray) -> np.nd
     """Blend the shaded body in, and put a fine line around it."""
     height, width = canvas.shape[:2]
     body, fine = load_body(one.person.body), np.diag([_SUPERSAMPLING, _SUPERSAMPLING, 1.0]) @ intrinsics
-    look = Look(colours=(one.colour, _EYES, _TEETH))
+    look = Look(colours=tuple(_MATERIALS.get(name, one.colour) for name in body.material_names))
     size = (width * _SUPERSAMPLING, height * _SUPERSAMPLING)
     shaded = shade(one.vertices_cam, body.faces, fine, *size, body.face_materials, look)
     contours, _ = cv2.findContours(shaded[..., 3], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

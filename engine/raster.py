@@ -24,7 +24,7 @@ _SUBPIXEL_BITS = 4
 class Look:
     """How a shaded body looks; colours are sRGB, 0 to 255."""
 
-    colours: tuple[tuple[int, int, int], ...] = ((94, 169, 214), (246, 246, 242), (214, 146, 138))
+    colours: tuple[tuple[int, int, int], ...] = ((94, 169, 214),)
     """One per material; the last serves further ones."""
     light_cam: tuple[float, float, float] = (-0.6, -0.65, -0.4)
     """Direction towards the light, camera frame: over the photographer's left shoulder."""
