@@ -122,6 +122,11 @@ class BodyModel:
         return np.ascontiguousarray(np.moveaxis(np.concatenate([self.shapedirs, self.exprdirs], 2), 2, 0))
 
     @cached_property
+    def _corrective_offsets(self) -> np.ndarray:
+        """(number of correctives, V, 3) metres."""
+        return np.array([c.offsets for c in self.correctives], np.float32).reshape(-1, *self.v_template.shape)
+
+    @cached_property
     def _weights_by_joint(self) -> np.ndarray:
         return np.ascontiguousarray(self.weights.T)
 
@@ -164,8 +169,11 @@ class BodyModel:
 
     def corrective_weights(self, local_rotations: np.ndarray) -> np.ndarray:
         """(B, J, 3, 3) rotations relative to the parents -> (B, number of correctives), each 0 to 1."""
-        angles = [twist_angle_rad(local_rotations[:, c.joint], c.axis) / c.full_angle_rad for c in self.correctives]
-        return np.clip(np.stack(angles, 1), 0, 1) if angles else np.zeros((len(local_rotations), 0), np.float32)
+        if not self.correctives:
+            return np.zeros((len(local_rotations), 0), np.float32)
+        turning = local_rotations[:, [corrective.joint for corrective in self.correctives]]
+        angles_rad = twist_angle_rad(turning, np.array([corrective.axis for corrective in self.correctives]))
+        return np.clip(angles_rad / np.float32([corrective.full_angle_rad for corrective in self.correctives]), 0, 1)
 
     # ---- steps of forward ----
 
@@ -184,15 +192,14 @@ class BodyModel:
         return self.v_template[ids] + np.tensordot(blend[:, used], self.blend_offsets[:, ids][used], 1)
 
     def _pose_offsets(self, local: np.ndarray, ids: np.ndarray | slice) -> np.ndarray | float:
-        """(B, J, 3, 3) -> (B, V, 3) metres, or 0 where the body has neither pose blend shapes nor correctives."""
+        """(B, J, 3, 3) -> (B, V, 3) metres that pose blend shapes and correctives add to the rest shape."""
         offsets = 0.0
         if self.posedirs is not None:
             features = (local[:, 1:] - np.eye(3, dtype=np.float32)).reshape(len(local), -1)
             offsets = offsets + np.tensordot(features, self.posedirs[ids], ([1], [2]))
-        for corrective, weight in zip(self.correctives, self.corrective_weights(local).T, strict=True):
-            if weight.any():
-                offsets = offsets + weight[:, None, None] * corrective.offsets[ids]
-        return offsets
+        weights = self.corrective_weights(local)
+        used = np.flatnonzero(weights.any(0))
+        return offsets + np.tensordot(weights[:, used], self._corrective_offsets[:, ids][used], 1)
 
     def _chain(self, local: np.ndarray, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Walk the tree: local rotations (B, J, 3, 3), rest joints (B or 1, J, 3) -> posed joints, their rotations."""

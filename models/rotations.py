@@ -115,13 +115,13 @@ def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def twist_angle_rad(matrices: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """How far (..., 3, 3) rotations turn about the unit `axis` (3,), swing taken away: (...), radians in [-pi, pi].
+    """How far (..., 3, 3) rotations turn about unit axes (..., 3), swing taken away: (...), radians in [-pi, pi].
 
     It is 2 atan(q_xyz . axis / q_w) of the rotation's quaternion q, written with the matrix itself.
     """
     m = _floating(matrices)
     sine = np.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1)
-    return 2 * np.arctan2(sine @ np.asarray(axis, m.dtype), 1 + np.trace(m, axis1=-2, axis2=-1))
+    return 2 * np.arctan2((sine * np.asarray(axis, m.dtype)).sum(-1), 1 + np.trace(m, axis1=-2, axis2=-1))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

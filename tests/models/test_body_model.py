@@ -112,9 +112,7 @@ def test_materials_and_texture_coordinates_cover_the_mesh(body):
 
 
 def test_the_surface_is_closed_consistently_and_faces_outward(body):
-    a, b, c = body.v_template[body.faces].transpose(1, 0, 2).astype(np.float64)
-    litres = 1000 * np.einsum("fc,fc->f", np.cross(a, b), c).sum() / 6
-    assert 45 < litres < 100, "the signed volume of an adult"
+    assert 45 < litres(body.v_template, body) < 100, "the signed volume of an adult"
 
 
 # ---- symmetry ----
@@ -258,6 +256,38 @@ def test_a_corrective_fades_in_with_its_angle_and_stays_full(body):
     pose[:, body.joint_names.index("left_knee"), 0] = [-1.0, 0.0, 1.0, 2.5]
     weights = body.corrective_weights(rotvec_to_matrix(pose))
     np.testing.assert_allclose(weights[:, 0], [0, 0, 0.5, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("joint", "turn"),
+    [("hip", [-1.9, 0, 0]), ("knee", [2.1, 0, 0]), ("wrist", [1.5, 0, 0]), ("shoulder", [-1.5, 0, 0])],
+)
+def test_correctives_keep_the_volume_of_bent_and_twisted_limbs(body, joint, turn):
+    pose = zero_pose(body)
+    for side, sign in (("left", [1, 1, 1]), ("right", [1, -1, -1])):
+        pose[0, body.joint_names.index(f"{side}_{joint}")] = np.multiply(turn, sign)
+    plain = dataclasses.replace(body, correctives=())
+    lost, kept = (
+        litres(body.v_template, body) - litres(b.forward(pose, np.zeros((1, 10))).vertices[0], body)
+        for b in (plain, body)
+    )
+    assert lost > 0 and abs(kept) < 0.6 * lost
+
+
+def test_correctives_come_in_mirrored_pairs_and_name_their_joint(body):
+    assert len({corrective.name for corrective in body.correctives}) == len(body.correctives)
+    vertex = mirrored_vertices(body)
+    for left, right in zip(body.correctives[::2], body.correctives[1::2], strict=True):
+        assert right.name == left.name.replace("left_", "right_")
+        assert body.joint_names[right.joint] == body.joint_names[left.joint].replace("left_", "right_")
+        np.testing.assert_array_equal(left.axis * [1, -1, -1], right.axis)
+        np.testing.assert_array_equal(left.offsets[vertex] * np.float32([-1, 1, 1]), right.offsets)
+
+
+def litres(vertices, body):
+    """The volume that the surface encloses."""
+    a, b, c = vertices[body.faces].transpose(1, 0, 2).astype(np.float64)
+    return 1000 * np.einsum("fc,fc->f", np.cross(a, b), c).sum() / 6
 
 
 def test_pose_blend_shapes_see_the_rotations_less_the_identity(body):

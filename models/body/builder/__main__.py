@@ -44,7 +44,7 @@ def main() -> None:
     for number, gender in enumerate(GENDERS):
         rng = np.random.default_rng([args.seed, number])
         vertices, joints = sample_bodies(source, gender, args.people, rng)
-        mean, shapes, explained = principal_components(vertices, COMPONENTS)
+        mean, shapes, explained = principal_components(vertices, source.faces, COMPONENTS)
         shapes = np.stack([symmetric(shape, source.mirror) for shape in np.moveaxis(shapes, 2, 0)], -1)
         mean = symmetric(mean, source.mirror)
         write_body(

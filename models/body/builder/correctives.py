@@ -40,7 +40,6 @@ class Bend:
 BENDS = (
     Bend("hip_bend", "hip", 110, (-1, 0, 0)),
     Bend("knee_bend", "knee", 120, (1, 0, 0), roundness=0.5),
-    Bend("shoulder_forward", "shoulder", 90, (0, -1, 0)),
     Bend("elbow_bend", "elbow", 130, (0, -1, 0), roundness=0.5),
     Bend("shoulder_twist_up", "shoulder", -90),
     Bend("shoulder_twist_down", "shoulder", 90),

@@ -7,10 +7,12 @@ from scipy.optimize import nnls
 from .skeleton import JOINT_MIRROR, JOINTS, PARENTS
 
 
-def principal_components(vertices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def principal_components(
+    vertices: np.ndarray, faces: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(N, V, 3) bodies -> mean (V, 3), offsets (V, 3, count) per standard deviation, explained variance (count,).
 
-    The sign makes bodies grow with every coefficient (vertices move away from the centre).
+    The sign is such that every coefficient above zero adds volume.
     """
     samples = len(vertices)
     mean = vertices.mean(0, dtype=np.float64)
@@ -19,7 +21,9 @@ def principal_components(vertices: np.ndarray, count: int) -> tuple[np.ndarray, 
     variance, combinations = np.linalg.eigh((centred @ centred.T).astype(np.float64) / samples)
     variance, combinations = variance[::-1], combinations[:, ::-1]
     offsets = (centred.T @ (combinations[:, :count] / np.sqrt(samples))).astype(np.float64).reshape(-1, 3, count)
-    growth = np.einsum("vck,vc->k", offsets, mean - mean.mean(0))
+    a, b, c = mean[faces].transpose(1, 0, 2)
+    outward = np.cross(b - a, c - a)  # of twice each triangle's area
+    growth = np.einsum("fjck,fc->k", offsets[faces], outward)
     return mean, offsets * np.where(growth < 0, -1, 1), variance[:count] / variance.sum()
 
 
