@@ -102,14 +102,19 @@ class BodyFit:
         self._priors = (PoseTerms(self.prior, body.joint_names), ShapeTerms.of(body, seen.height_m))
 
     @property
+    def coarse_terms(self) -> tuple:
+        """What the pose landmarks and the priors say."""
+        return (self.landmarks, *self._priors, self.focal)
+
+    @property
     def terms(self) -> tuple:
-        """What the landmarks and the priors say."""
-        return (self.landmarks, *self.closer, *self._priors, self.focal)
+        """All that, and hands and faces from close up, which mislead an arm that is not near its place yet."""
+        return (*self.coarse_terms, *self.closer)
 
     def from_landmarks(self) -> tuple[State, System]:
         """Fit everybody from scratch."""
         with _one_blas_thread():
-            return minimise(self.skeleton, self.terms, self._start(), ITERATIONS, ROBUST_FROM)
+            return minimise(self.skeleton, self.coarse_terms, self._start(), ITERATIONS, ROBUST_FROM)
 
     def with_focal(self, state: State, focal_px: float) -> tuple[State, System]:
         """Go on from `state` with the focal length everybody agreed on; sizes in the picture stay."""

@@ -14,9 +14,9 @@ from .kinematics import load_skeleton
 from .landmarks import LandmarkTerms
 from .points import LandmarkPoints, face_points, hand_root_points
 
-HAND_SIGMA, FACE_SIGMA = 0.08, 0.05
+HAND_SIGMA, FACE_SIGMA = 0.15, 0.05
 """Standard deviation of a point, as a share of the size of the hand's root or of the face: people differ."""
-HAND_TRUST, FACE_TRUST = 0.5, 0.25
+HAND_TRUST, FACE_TRUST = 0.4, 0.25
 """Weight of each point. Those of one hand or face err together."""
 
 
