@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """AiOS: all people of a picture with bodies, hands and faces in one pass, as SMPL-X parameters.
 
-Paper: Sun et al., "AiOS: All-in-One-Stage Expressive Human Pose and Shape Estimation" (CVPR 2024). Tensor names are those
-of the released `aios_checkpoint.pth`. BLADE runs this network twice: as it is, and as a copy that also knows the depth.
+Paper: Sun et al., "AiOS: All-in-One-Stage Expressive Human Pose and Shape Estimation" (CVPR 2024). Tensor names are
+those of the released `aios_checkpoint.pth`. BLADE runs this network twice: as it is, and as a copy that also knows the
+depth.
 """
 
 from __future__ import annotations
@@ -150,22 +151,22 @@ class Transformer(nn.Module):
             ],
             dim=1,
         )
-        centres = pixel_centres(sizes, x.device)
-        references = centres.expand(len(x), -1, -1)[:, :, None]  # (B, T, 1, 2)
+        references = pixel_centres(sizes, x.device).expand(len(x), -1, -1)[:, :, None]  # (B, T, 1, 2)
         for layer in self.encoder["layers"]:
             x = layer(x, position, references, sizes)
-        candidates, boxes = self.propose(x, centres, sizes)
+        candidates, boxes = self.propose(x, sizes)
         return self.decoder(candidates, boxes, x, sizes)
 
-    def propose(self, memory: Tensor, centres: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+    def propose(self, memory: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
         """The tokens that look most like people: (B, N, C), with a box for each (B, N, 4)."""
-        proposals, is_inside = proposed_logits(centres, sizes)
+        proposals, is_inside = proposed_logits(sizes, memory.device)
         memory = self.enc_output_norm(self.enc_output(memory * is_inside[:, None]))
         score = self.enc_out_class_embed(memory).amax(-1)
         best = score.topk(self.config.decoder.candidates, dim=1).indices[..., None]
         candidates = memory.take_along_dim(best, 1)
         # Tokens at the very border stand nowhere; their infinite logits become boxes in the far corner.
-        boxes = (self.enc_out_bbox_embed(candidates) + proposals.expand(len(memory), -1, -1).take_along_dim(best, 1)).sigmoid()
+        proposed = proposals.expand(len(memory), -1, -1).take_along_dim(best, 1)
+        boxes = (self.enc_out_bbox_embed(candidates) + proposed).sigmoid()
         return candidates.detach(), boxes.detach()
 
 
@@ -222,13 +223,14 @@ class BodyHeads(nn.Module):
     def forward(self, candidates: Candidates, kept: Tensor, deeper: Decoded | None = None) -> People:
         """The people of the groups `kept` (B, K); `deeper` are the tokens of a conditioned copy, paired by group."""
         decoded, layout = candidates.decoded, candidates.decoded.layout
-        tokens, boxes = (x.take_along_dim(kept[..., None, None], 1) for x in (decoded.tokens, decoded.boxes))  # (B, K, 39, …)
+        kept_tokens = kept[..., None, None]
+        tokens, boxes = (values.take_along_dim(kept_tokens, 1) for values in (decoded.tokens, decoded.boxes))
         left, right, face = layout.left_hand, layout.right_hand, layout.face
         of_body = [*range(left + 1), right, face]
         body = tokens[:, :, of_body]
         if deeper is not None:
             # Simply added: an untrained copy does not leave the answer as it was.
-            body = body + deeper.tokens.take_along_dim(kept[..., None, None], 1)[:, :, of_body]
+            body = body + deeper.tokens.take_along_dim(kept_tokens, 1)[:, :, of_body]
         # Odd but so trained: each hand's features include the other hand's box.
         left_hand = tokens[:, :, [0, *range(left, right + 1)]]
         right_hand = tokens[:, :, [0, left, *range(right, face)]]
@@ -307,14 +309,14 @@ def pixel_centres(sizes: Sizes, device: torch.device) -> Tensor:
     return torch.cat(centres)
 
 
-def proposed_logits(centres: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor]:
+def proposed_logits(sizes: Sizes, device: torch.device) -> tuple[Tensor, Tensor]:
     """A box about every token, (T, 4) in logits, infinite where it stands too near the border; and (T,) where not."""
     sides = torch.cat(
         [
-            torch.full((rows * columns,), PROPOSAL_SIZE * 2**level, device=centres.device)
+            torch.full((rows * columns,), PROPOSAL_SIZE * 2**level, device=device)
             for level, (rows, columns) in enumerate(sizes)
         ]
     )
-    boxes = torch.cat([centres, sides[:, None].expand(-1, 2)], dim=-1)
+    boxes = torch.cat([pixel_centres(sizes, device), sides[:, None].expand(-1, 2)], dim=-1)
     is_inside = ((boxes > PROPOSAL_MARGIN) & (boxes < 1 - PROPOSAL_MARGIN)).all(-1)
     return torch.logit(boxes).masked_fill(~is_inside[:, None], torch.inf), is_inside

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -92,9 +93,7 @@ class Mlp(nn.Module):
     def __init__(self, entering: int, width: int, leaving: int, depth: int = 3):
         super().__init__()
         widths = [entering, *[width] * (depth - 1), leaving]
-        self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -191,7 +190,11 @@ class Decoder(nn.Module):
             self.add_module(f"pose_{part}_hw_embed", self._movers(2, 1))
         self.keypoint_embed = nn.Embedding(config.body_points, width)
         self.hw = nn.Embedding(config.body_points, 2)
-        for part, points in (("lhand", config.hand_points), ("rhand", config.hand_points), ("face", config.face_points)):
+        for part, points in (
+            ("lhand", config.hand_points),
+            ("rhand", config.hand_points),
+            ("face", config.face_points),
+        ):
             self.add_module(f"{part}_box_embed", nn.Embedding(1, width))
             self.add_module(f"{part}_keypoint_embed", nn.Embedding(points, width))
             self.add_module(f"hw_{part}_bbox", nn.Embedding(1, 2))

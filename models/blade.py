@@ -117,7 +117,7 @@ class PoseNet(nn.Module):
         return assembled(lambda: cls(config), _by_branch(state), NETWORK)
 
     def forward(self, pictures: Tensor, depth_m: Tensor, count: int = 1) -> People:
-        """pictures (B, 3, H, W), normalised RGB, with the person's depth (B,) -> the `count` likeliest people of each."""
+        """pictures (B, 3, H, W), normalised RGB, with the person's depth (B,) -> the `count` likeliest people."""
         candidates, deeper = self.groups(pictures, depth_m)
         return self.frozen.heads(candidates, candidates.best(count), deeper)
 

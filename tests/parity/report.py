@@ -41,7 +41,7 @@ class Fixture:
         self.path = path
         with np.load(path, allow_pickle=False) as arrays:
             self.arrays = {name: arrays[name] for name in arrays.files}
-        self.meta = json.loads(str(self.arrays.pop("meta_json")))
+        self.meta = json.loads(str(self.arrays.pop("meta_json", "{}")))
         self.findings: list[Finding] = []
         self.compared: set[str] = set()
 
