@@ -30,7 +30,8 @@ from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Re
 
 _READ_BYTES = 1 << 20
 _POLL_S = 0.02
-_REMEDY_LOG = "Look at the engine's last words below; `recover-body doctor` in its environment tells what is missing."
+_LAST_WORDS = 8  # lines
+_REMEDY_DOCTOR = "`recover-body doctor` in its environment tells what is missing."
 _REMEDY_CANCELLED = "Start again when you like; nothing was changed."
 _REMEDY_COMMAND = "Check the engine's command, in the add-on's preferences or after --engine."
 
@@ -202,7 +203,7 @@ class EngineClient:
         now = time.monotonic()
         if self._child is not None and self.hello is None and now > self._child.hello_deadline:
             sentence = f"The engine said nothing for {self._hello_timeout_s:.0f} seconds after its start."
-            self._give_up("engine_silent", sentence, f"{_REMEDY_COMMAND} {_REMEDY_LOG}")
+            self._give_up("engine_silent", sentence, f"{_REMEDY_COMMAND} {_REMEDY_DOCTOR}")
         if self._child is not None and any(now > deadline for deadline in self._pending.values()):
             stuck = next(iter(self._pending))
             self._answer(stuck, "cancelled", "The engine did not stop when asked, so it was ended.", _REMEDY_CANCELLED)
@@ -214,10 +215,10 @@ class EngineClient:
         status = self._child.wait()
         words = self._child.last_words()
         if self.hello is None:
-            sentence, remedy = f"The engine ended while starting (status {status}).", f"{_REMEDY_COMMAND} {_REMEDY_LOG}"
+            sentence, remedy = f"The engine ended while starting (status {status}).", f"{_REMEDY_COMMAND} {_REMEDY_DOCTOR}"
         else:
             sentence = f"The engine ended in the middle of the work (status {status})."
-            remedy = f"Try again: a new engine will be started. If it ends again, use a smaller picture. {_REMEDY_LOG}"
+            remedy = f"Try again: a new engine will be started. If it ends again, use a smaller picture. {_REMEDY_DOCTOR}"
         self._give_up("engine_ended", sentence, remedy, words=words)
 
     def _give_up(self, code: str, sentence: str, remedy: str, exit_code: int = 1, words: str | None = None) -> None:
@@ -226,7 +227,7 @@ class EngineClient:
         words = child.last_words() if words is None else words
         child.kill()
         self.hello = None
-        self._fail_all(code, sentence, f"{remedy}\n{words}".rstrip(), exit_code)
+        self._fail_all(code, sentence, f"{remedy} Its last words:\n{words}" if words else remedy, exit_code)
 
     def _fail_all(self, code: str, sentence: str, remedy: str, exit_code: int = 1) -> None:
         for request_id in list(self._pending):
@@ -246,7 +247,7 @@ class _Child:
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         """What came from its stdout; None at the end."""
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._words: collections.deque[str] = collections.deque(maxlen=20)
+        self._words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
         self.process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,

@@ -11,6 +11,7 @@ from . import jobs, operators, properties
 from .scene_replace import ROLE, SOURCE, objects_by_role
 
 _PIXELS_PER_LETTER = 7.0
+_LETTERS_PER_ICON = 5
 
 
 class _Panel:
@@ -84,7 +85,11 @@ def _draw_settings(layout, settings) -> None:
         layout.prop(settings, "sensor_mm")
     elif settings.focal == "PX":
         layout.prop(settings, "focal_px")
-    layout.prop(settings, "height_m")
+    row = layout.row(heading="Known Height")
+    row.prop(settings, "use_height", text="")
+    value = row.row()
+    value.active = settings.use_height
+    value.prop(settings, "height_m", text="")
     layout.prop(settings, "backend")
 
 
@@ -135,6 +140,7 @@ def _draw_person(layout, rig) -> None:
 def _draw_text(layout, context, text: str, icon: str = "NONE") -> None:
     """Several lines, broken to the width of the sidebar."""
     letters = max(20, int(context.region.width / (_PIXELS_PER_LETTER * context.preferences.system.ui_scale)))
+    letters -= 0 if icon == "NONE" else _LETTERS_PER_ICON
     column = layout.column(align=True)
     column.scale_y = 0.8
     lines = [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]

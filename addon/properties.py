@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..wire.messages import CameraHint
 from . import jobs
@@ -64,11 +64,12 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
         subtype="DISTANCE_CAMERA",
     )
     focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
+    use_height: BoolProperty(name="Known Height", description="Set the scale of the scene by the largest person")
     height_m: FloatProperty(
         name="Height",
-        description="How tall the largest person is, which sets the scale of the scene; 0 when unknown",
-        default=0.0,
-        min=0.0,
+        description="How tall the largest person is",
+        default=1.7,
+        min=0.3,
         max=3.0,
         subtype="DISTANCE",
         unit="LENGTH",
@@ -86,7 +87,7 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
             backend=self.backend or "auto",
             people=people,
             camera=camera,
-            height_m=self.height_m or None,
+            height_m=self.height_m if self.use_height else None,
             body=self.body,
         )
 

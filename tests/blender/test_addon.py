@@ -5,6 +5,7 @@ functions do, with the real engine's `fake` backend in a real child process."""
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,8 @@ def test_settings_become_the_request(bpy, addon):
     settings.people, settings.people_count = "COUNT", 3
     settings.focal, settings.focal_mm, settings.sensor_mm = "MM", 50.0, 24.0
     settings.height_m, settings.body = 1.75, "female"
+    assert settings.request_fields()["height_m"] is None
+    settings.use_height = True
     fields = settings.request_fields()
     assert fields["people"] == "3" and fields["body"] == "female" and fields["backend"] == "fake"
     assert fields["camera"].focal_mm == 50.0 and fields["camera"].sensor_mm == 24.0
@@ -182,9 +185,9 @@ def test_a_packed_image_and_one_with_unsaved_strokes(bpy, addon, picture):
     image = bpy.data.images.load(picture)
     assert picture_from_image(image).data is None
     image.pack()
-    assert picture_from_image(image).data == open(picture, "rb").read()
+    assert picture_from_image(image).data == Path(picture).read_bytes()
     image.pixels[0] = 0.9
-    assert picture_from_image(image).data not in (None, open(picture, "rb").read())
+    assert picture_from_image(image).data not in (None, Path(picture).read_bytes())
     image.filepath, image.name = "", "only here.png"
     assert bpy.ops.recover_body.recover(image="only here.png") == {"FINISHED"}
 
