@@ -13,7 +13,7 @@ import pytest
 import recover_body
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"addon", "blender_scripts", "engine", "models", "requirements", "wire"}
+FOLDERS = {"LICENSES", "addon", "blender_scripts", "engine", "models", "requirements", "wire"}
 FILES = {"LICENSE", "NOTICE.md", "README.md", "CHANGELOG.md", "__init__.py", "blender_manifest.toml", "pyproject.toml"}
 
 
@@ -39,7 +39,7 @@ def test_every_module_of_the_product_is_inside(names, folder):
 def test_bodies_and_texts_are_inside(names):
     bodies = {path.relative_to(ROOT).as_posix() for path in (ROOT / "models" / "body").glob("*.npz")}
     assert bodies and bodies <= names
-    assert {"LICENSE", "NOTICE.md", "__init__.py", "blender_manifest.toml"} <= names
+    assert {"LICENSE", "LICENSES/Apache-2.0.txt", "NOTICE.md", "__init__.py", "blender_manifest.toml"} <= names
 
 
 def test_nothing_else_is_inside(names):
