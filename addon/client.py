@@ -215,11 +215,11 @@ class EngineClient:
         status = self._child.wait()
         words = self._child.last_words()
         if self.hello is None:
-            sentence, remedy = f"The engine ended while starting (status {status}).", f"{_REMEDY_COMMAND} {_REMEDY_DOCTOR}"
+            sentence, remedy = f"The engine ended while starting (status {status}).", _REMEDY_COMMAND
         else:
             sentence = f"The engine ended in the middle of the work (status {status})."
-            remedy = f"Try again: a new engine will be started. If it ends again, use a smaller picture. {_REMEDY_DOCTOR}"
-        self._give_up("engine_ended", sentence, remedy, words=words)
+            remedy = "Try again: a new engine will be started. If it ends again, use a smaller picture."
+        self._give_up("engine_ended", sentence, f"{remedy} {_REMEDY_DOCTOR}", words=words)
 
     def _give_up(self, code: str, sentence: str, remedy: str, exit_code: int = 1, words: str | None = None) -> None:
         """End the engine and answer everything that waited for it."""

@@ -31,7 +31,7 @@ def picture_from_file(path: str) -> Picture:
     """A picture on disk. Raises SourceError when there is no such file."""
     absolute = Path(bpy.path.abspath(path)).expanduser()
     if not absolute.is_file():
-        raise SourceError(f"There is no file {absolute}.")
+        raise SourceError(f"There is no file {absolute}.", "Check the name, or choose another picture.")
     return Picture(str(absolute.resolve()))
 
 
