@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from .errors import RecoverError
+from .errors import RecoverError, as_expected
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + number of the signal, as shells have it
+INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143  # 128 + number of the signal, as shells have it
 
 _EXAMPLES = """examples:
   recover-body recover photo.jpg --out results --overlay --blend
@@ -29,20 +30,20 @@ _EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: sys.argv); returns the exit status. Wrong usage raises SystemExit(2)."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        options = make_parser().parse_args(arguments)
         return options.run(options)
-    except RecoverError as error:
-        print(f"{parser.prog}: {error.sentence}\n{error.remedy}", file=sys.stderr)
-        return error.exit_code
+    except (RecoverError, ModuleNotFoundError) as error:
+        expected = as_expected(error, "the command")
+        print(f"recover-body: {expected.sentence}\n{expected.remedy}", file=sys.stderr)
+        return expected.exit_code
     except KeyboardInterrupt:
         print("Interrupted. Nothing is half-written.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # as in `recover-body doctor | head -1`
-        sys.stderr.close()  # or Python complains about the same thing once more at its end
-        return TERMINATED - signal.SIGTERM + 13
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more, when it flushes at its end
+        return PIPE_CLOSED
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -154,6 +154,8 @@ def as_expected(error: Exception, source: str) -> RecoverError:
     """Any exception that came up while working on `source`, as one of this tree."""
     if isinstance(error, RecoverError):
         return error
+    if isinstance(error, ModuleNotFoundError):
+        return MissingPackage(f"The Python package {error.name} is not installed in the engine's environment.")
     words = str(error).lower()
     # By name, because torch is not imported for this; OpenCV has no class of its own for it at all.
     if isinstance(error, MemoryError) or "out of memory" in words or "insufficient memory" in words:

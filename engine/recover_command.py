@@ -14,7 +14,7 @@ from ..wire.messages import CameraHint, RecoverRequest, Recovery
 from ..wire.take import write_take
 from . import blenders, console, outputs, report
 from .blenders import Blender
-from .errors import RecoverError, as_expected
+from .errors import InternalError, RecoverError, as_expected
 
 _DESCRIPTION = """Recover the people in each picture and write, named after the picture, into the folder of --out:
   NAME.take.npz      everything that was recovered; plain numpy opens it
@@ -112,9 +112,9 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
         recovery = _recover(source, job, told)
         summary, files = _write(source, recovery, job, told)
     except Exception as error:
-        if not isinstance(error, RecoverError):
-            traceback.print_exc()
         failure = as_expected(error, source)
+        if isinstance(failure, InternalError):
+            traceback.print_exc()
         told.failed(source, failure)
         return failure.exit_code
     told.done(source, summary, files)

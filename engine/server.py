@@ -112,9 +112,10 @@ class Server:
             on_progress(Progress(request.request_id, "rig", 1.0))  # the last chance for a Cancel
             return recovery
         except Exception as error:
-            if not isinstance(error, errors.RecoverError):
+            failure = errors.as_expected(error, request.source)
+            if isinstance(failure, errors.InternalError):
                 traceback.print_exc()
-            return _failure(request.request_id, errors.as_expected(error, request.source))
+            return _failure(request.request_id, failure)
 
     def _say(self, message: object) -> None:
         with self._speaking:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from ...wire.messages import BackendStatus
-from ..errors import BackendNotReady, UnknownBackend
-from .base import Backend
+from ..errors import BackendNotReady, MissingPackage, UnknownBackend
+
+if TYPE_CHECKING:  # `base` needs Pillow, and an engine without it must still be able to say so
+    from .base import Backend
 
 # Name -> (module in this folder, class). `auto` takes the first that is ready.
 _BACKENDS = {
@@ -20,42 +23,50 @@ ONLY_BY_NAME = ("fake",)
 
 
 def all_backends() -> tuple[Backend, ...]:
-    """One object of each, ready or not, best first."""
+    """One object of each, ready or not, best first. Raises MissingPackage where one cannot even be imported."""
     return tuple(_make(name) for name in _BACKENDS)
 
 
 def choose(name: str = "auto") -> Backend:
-    """The backend called `name`, or the best one that is ready. Raises UnknownBackend, BackendNotReady."""
+    """The backend called `name`, or the best one that is ready. Raises UnknownBackend or another errors.Missing."""
     if name != "auto":
         if name not in _BACKENDS:
             raise UnknownBackend(f"There is no backend {name!r}; there are {', '.join(_BACKENDS)}.")
-        backend = _make(name)
-        _refuse_unready(backend)
-        return backend
-    candidates = [_make(name) for name in _BACKENDS if name not in ONLY_BY_NAME]
-    for backend in candidates:
-        if not backend.missing():
-            return backend
-    _refuse_unready(candidates[-1])  # the last one asks for least
-    raise AssertionError("a backend became ready between two questions")
+        return _ready(name)
+    *better, last = (name for name in _BACKENDS if name not in ONLY_BY_NAME)
+    for name in better:
+        try:
+            return _ready(name)
+        except (BackendNotReady, MissingPackage):
+            continue
+    return _ready(last)  # it asks for least, so its complaint is the one to hear
 
 
 def status() -> tuple[BackendStatus, ...]:
     """All backends in the words of Hello. Quick: nothing is loaded."""
-    return tuple(_status(backend) for backend in all_backends())
+    return tuple(_status(name) for name in _BACKENDS)
 
 
 def _make(name: str) -> Backend:
     module, kind = _BACKENDS[name]
-    return getattr(importlib.import_module(f".{module}", __package__), kind)()
+    try:
+        return getattr(importlib.import_module(f".{module}", __package__), kind)()
+    except ModuleNotFoundError as error:
+        raise MissingPackage(f"The Python package {error.name} is not installed; {name} needs it.") from None
 
 
-def _refuse_unready(backend: Backend) -> None:
+def _ready(name: str) -> Backend:
+    backend = _make(name)
     missing = backend.missing()
     if missing:
-        raise BackendNotReady(f"The backend {backend.name} is not ready: {missing[0]}", " ".join(missing))
+        raise BackendNotReady(f"The backend {name} is not ready: {missing[0]}", " ".join(missing))
+    return backend
 
 
-def _status(backend: Backend) -> BackendStatus:
+def _status(name: str) -> BackendStatus:
+    try:
+        backend = _make(name)
+    except MissingPackage as error:
+        return BackendStatus(name, name.capitalize(), False, (f"{error.sentence} {error.remedy}",), (), "")
     missing = backend.missing()
     return BackendStatus(backend.name, backend.title, not missing, missing, backend.gives, backend.licence)

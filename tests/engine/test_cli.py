@@ -308,13 +308,17 @@ def test_doctor_in_words_and_json():
     assert all(backend["ready"] != bool(backend["missing"]) for backend in told["backends"])
 
 
-def test_without_any_backend_it_is_3(tmp_path, photo):
-    """The same on a machine without MediaPipe, which an import hook plays here."""
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['mediapipe'] = None\n")
-    done = call("doctor", env={**environment(), "PYTHONPATH": str(tmp_path)})
-    assert done.returncode == 3 and "mediapipe" in done.stdout, done.stdout
-    done = call("recover", photo, "--out", tmp_path / "o", env={**environment(), "PYTHONPATH": str(tmp_path)})
-    assert done.returncode == 3 and "mediapipe" in done.stderr, done.stderr
+@pytest.mark.parametrize("package", ["mediapipe", "cv2", "PIL", "numpy"])
+def test_what_is_missing_is_named_and_is_3(tmp_path, photo, package):
+    """An engine environment without one of its packages, which an import hook plays here."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{package}'] = None\n")
+    without = {**environment(), "PYTHONPATH": str(tmp_path)}
+    for arguments in (["doctor"], ["recover", photo, "--out", tmp_path / "out", "--json"]):
+        done = call(*arguments, env=without)
+        assert done.returncode == 3, done.stderr
+        assert package in done.stdout + done.stderr and "dev.py setup" in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    assert names(tmp_path / "out") == []
 
 
 def test_a_closed_pipe_is_no_error():
