@@ -25,7 +25,7 @@ class BlenderLens:
 
     lens_mm: float
     sensor_fit: str
-    """HORIZONTAL when the picture is at least as wide as high, else VERTICAL; never AUTO, which asks the render size."""
+    """HORIZONTAL when the picture is at least as wide as high, else VERTICAL; never AUTO, which asks render size."""
     sensor_mm: float
     """Length of the fitted side: sensor_width for HORIZONTAL, sensor_height for VERTICAL."""
     shift_x: float
