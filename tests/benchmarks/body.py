@@ -21,9 +21,8 @@ def main() -> None:
             started = time.perf_counter()
             body.forward(pose, betas, betas, np.zeros((batch, 3)))
             times.append(time.perf_counter() - started)
-        print(
-            f"forward, batch {batch}: median {1000 * np.median(times) / batch:.2f} ms a body, best {1000 * min(times) / batch:.2f}"
-        )
+        median, best = 1000 * np.median(times) / batch, 1000 * min(times) / batch
+        print(f"forward, batch {batch}: median {median:.2f} ms a body, best {best:.2f}")
 
 
 if __name__ == "__main__":
