@@ -24,18 +24,18 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_FOLDERS = (ROOT / "tests" / "fixtures", ROOT.parent / "shared" / "fixtures")
 
 CHECKS: dict[str, Callable[[Fixture], None]] = {
-    "tokenhmr/crop.npz": networks.check_crops,
-    "tokenhmr/augment.npz": training.check_augmentation,
-    "tokenhmr/metrics.npz": training.check_scores,
-    "tokenhmr/quantizer_ema.npz": training.check_vocabulary,
-    "tokenhmr/tals.npz": training.check_tals,
-    "tokenhmr/vq_losses.npz": training.check_tokenizer_losses,
+    "tokenhmr/crop*.npz": networks.check_crops,
+    "tokenhmr/augment*.npz": training.check_augmentation,
+    "tokenhmr/metrics*.npz": training.check_scores,
+    "tokenhmr/quantizer*.npz": training.check_vocabulary,
+    "tokenhmr/tals*.npz": training.check_tals,
+    "tokenhmr/vq_losses*.npz": training.check_tokenizer_losses,
     "tokenhmr/model_*.npz": networks.check_tokenhmr,
-    "tokenhmr/rotations.npz": networks.check_rotations,
+    "tokenhmr/rotations*.npz": networks.check_rotations,
     "tokenhmr/tokenizer_*.npz": networks.check_tokenizer,
     "hmr2/head_options_*.npz": networks.check_hmr2_options,
     "hmr2/model_*.npz": networks.check_hmr2,
-    "hmr2/rotations_camera.npz": networks.check_rotations_and_camera,
+    "hmr2/rotations*.npz": networks.check_rotations_and_camera,
 }
 
 
@@ -65,22 +65,26 @@ def main() -> int:
     if not files:
         print(f"no fixture files under {', '.join(map(str, folders))}", file=sys.stderr)
         return 1
-    misses = 0
+    misses, known = 0, {}
     print(f"{'file':48} {'worst quantity':20} {'max error':>10} {'tolerance':>10}")
     for path, check in files:
         title, started = "/".join(path.parts[-3:]), time.perf_counter()
         try:
-            findings = findings_of(path, check)
+            content = path.read_bytes()
+            if content not in known:  # the committed fixtures are copies; nobody needs to wait for them twice
+                known[content] = findings_of(path, check)
+            findings = known[content]
         except Exception as error:  # a damaged file is a row of its own, not the end of the table
             print(f"{title:48} cannot be checked: {type(error).__name__}: {error}")
             misses += 1
             continue
+        seconds = time.perf_counter() - started
         by_severity = sorted(findings, key=lambda finding: finding.severity, reverse=True)
         misses += not all(finding.ok for finding in findings)
         for finding in by_severity if options.all else by_severity[:1]:
-            verdict = "ok" if finding.ok else "MISS"
-            print(f"{title:48} {finding.quantity:20} {finding.error:10.2g} {finding.tolerance:10.2g}  {verdict}")
-        print(f"{'':48} {len(findings)} quantities in {time.perf_counter() - started:.1f} s", flush=True)
+            numbers = f"{finding.quantity:20} {finding.error:10.2g} {finding.tolerance:10.2g}"
+            verdict = "ok  " if finding.ok else "MISS"
+            print(f"{title:48} {numbers}  {verdict} {len(findings):4} quantities, {seconds:.1f} s", flush=True)
     print(f"{len(files)} files, {misses} off" if misses else f"{len(files)} files, all within tolerance")
     return 1 if misses else 0
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import nn
 
 from recover_body.engine.crop import Crop, cut, normalised
 from recover_body.models import hmr2, tokenhmr
@@ -16,23 +19,42 @@ from recover_body.models.rotations_torch import (
     sixd_columns_to_matrix,
     sixd_rows_to_matrix,
 )
+from recover_body.models.smpl_head import DecoderConfig
+from recover_body.models.vit import ViTConfig
 
-from .report import Fixture
+from .report import Fixture, as_numpy, thinned
 from .stages import check_answer, check_full_image, check_shared_stages, crops_of, recorded, shared_stages
 from .standins import network_state
 
 
-def _heads(fixture: Fixture, keys: list[dict]) -> dict[str, int]:
-    """Numbers of attention heads: as the file says, else those of the small networks where the sizes are theirs."""
-    shapes = {entry["name"]: entry["shape"] for entry in keys}
-    vit_width = shapes["backbone.pos_embed"][2]
-    attention_width = shapes["smpl_head.transformer.transformer.layers.0.1.fn.to_q.weight"][0]
-    return {
-        "vit_heads": fixture.meta.get("vit_heads", vit_width // (80 if vit_width % 80 == 0 else 16)),
-        "decoder_heads": fixture.meta.get(
-            "decoder_heads", attention_width // (64 if attention_width % 64 == 0 else 16)
-        ),
-    }
+def _find_heads(fixture: Fixture, network: nn.Module, crops: torch.Tensor) -> None:
+    """Set the numbers of attention heads, which no shape tells: released sizes have the released ones (already set), of
+    others the file's own numbers tell.
+    """
+    backbone, decoder = network.backbone, network.smpl_head.transformer
+    if (backbone.config.width, decoder.config.attention_width) == (ViTConfig.width, DecoderConfig.attention_width):
+        return
+    block, layer = backbone.blocks[0], decoder.transformer.layers[0]
+    tokens = backbone.patch_embed(backbone.portrait(crops)) + backbone.pos_embed[:, 1:] + backbone.pos_embed[:, :1]
+    attend, seen = block.attn, block.norm1(tokens)
+    heads = _best_heads(fixture, "attn0", attend, backbone.config.width, lambda: attend(seen))
+    for each in backbone.blocks:
+        each.attn.heads = heads
+
+    query = (decoder.to_token_embedding.bias + decoder.pos_embedding).expand(len(crops), -1, -1)
+    query, features = query + layer[0](query), backbone(crops)
+    width = decoder.config.attention_width
+    heads = _best_heads(fixture, "dec0_ca", layer[1].fn, width, lambda: layer[1](query, features)[:, 0])
+    for each in decoder.transformer.layers:
+        each[1].fn.heads = heads
+
+
+def _best_heads(fixture: Fixture, stage: str, attention: nn.Module, width: int, run: Callable) -> int:
+    errors = {}
+    for heads in (heads for heads in range(1, min(width, 64) + 1) if width % heads == 0):
+        attention.heads = heads
+        errors[heads] = np.abs(thinned(as_numpy(run()), fixture[stage].shape) - fixture[stage]).max()
+    return min(errors, key=errors.__getitem__)
 
 
 def _tokenhmr_keys(fixture: Fixture) -> tuple[list[dict], list[dict]]:
@@ -51,7 +73,9 @@ def _tokenizer_state(fixture: Fixture) -> dict[str, torch.Tensor]:
 def check_tokenhmr(fixture: Fixture) -> None:
     keys, _ = _tokenhmr_keys(fixture)
     state = network_state(keys, fixture.meta["weight_seed"], tokenhmr.PREFIXES)
-    network = tokenhmr.TokenHmr.from_states(state, _tokenizer_state(fixture), **_heads(fixture, keys))
+    network = tokenhmr.TokenHmr.from_states(state, _tokenizer_state(fixture))
+    crops = crops_of(fixture)
+    _find_heads(fixture, network, crops)
     head, decoder = network.smpl_head, network.tokenizer.decoder.decoder
     modules = shared_stages(network) | {
         "grot_raw": head.decpose_grot,
@@ -64,7 +88,7 @@ def check_tokenhmr(fixture: Fixture) -> None:
         "pose6d": network.tokenizer.decoder,
     }
     with recorded(modules) as seen:
-        prediction = network(crops_of(fixture))
+        prediction = network(crops)
     logits = seen["logits"]
     seen["pose6d"] = seen["pose6d"].transpose(1, 2)
     seen["softmax"] = logits.softmax(-1)
@@ -100,8 +124,10 @@ def check_tokenizer(fixture: Fixture) -> None:
 def check_hmr2(fixture: Fixture) -> None:
     keys = fixture.keys(f"keys_{fixture.meta['config']}.json.gz")
     network = _hmr2(fixture, keys)
+    crops = crops_of(fixture)
+    _find_heads(fixture, network, crops)
     with recorded(shared_stages(network) | {"pose_raw": network.smpl_head.decpose}) as seen:
-        prediction = network(crops_of(fixture))
+        prediction = network(crops)
     query = network.smpl_head.transformer
     seen["query0"] = (query.to_token_embedding.bias + query.pos_embedding[:, 0]).expand(len(prediction.betas), -1)
     check_shared_stages(fixture, seen, network)
@@ -114,11 +140,19 @@ def check_hmr2(fixture: Fixture) -> None:
 def check_hmr2_options(fixture: Fixture) -> None:
     """The head modes that no known weights use, on the crops of the small model beside it."""
     keys = fixture.keys(f"keys_{fixture.meta['config']}.json.gz")
+    plain = Fixture(fixture.path.with_name(f"model_{fixture.meta['config']}.npz"))
+    plain_network, crops = _hmr2(plain, keys), crops_of(plain)
+    _find_heads(plain, plain_network, crops)
     for entry in keys:
         if entry["name"].endswith("to_token_embedding.weight") and fixture.meta["TRANSFORMER_INPUT"] == "mean_shape":
             entry["shape"][1] = 24 * 6 + 10 + 3
-    network = _hmr2(fixture, keys, rounds=fixture.meta["IEF_ITERS"])
-    crops = crops_of(Fixture(fixture.path.with_name("model_small.npz")))
+    network = _hmr2(
+        fixture,
+        keys,
+        rounds=fixture.meta["IEF_ITERS"],
+        vit_heads=plain_network.backbone.blocks[0].attn.heads,
+        decoder_heads=plain_network.smpl_head.transformer.transformer.layers[0][1].fn.heads,
+    )
     head = network.smpl_head
     modules = {"token": head.transformer, "pose_raw": head.decpose, "betas_raw": head.decshape, "cam_raw": head.deccam}
     with recorded(modules | {"query0": head.transformer.to_token_embedding}) as seen:
@@ -131,7 +165,7 @@ def check_hmr2_options(fixture: Fixture) -> None:
 
 def _hmr2(fixture: Fixture, keys: list[dict], **options) -> hmr2.Hmr2:
     state = network_state(keys, fixture.meta["weight_seed"], hmr2.PREFIXES)
-    return hmr2.Hmr2.from_state(state, **_heads(fixture, keys), **options)
+    return hmr2.Hmr2.from_state(state, **options)
 
 
 def _check_cuts(fixture: Fixture, image_bgr: np.ndarray) -> None:
@@ -142,18 +176,19 @@ def _check_cuts(fixture: Fixture, image_bgr: np.ndarray) -> None:
 
 
 def check_crops(fixture: Fixture) -> None:
-    jobs = [(fixture[f"img{which}"], box) for which in "AB" for box in fixture[f"boxes{which}"]]
+    pictures = sorted(name.removeprefix("img") for name in fixture.arrays if name.startswith("img") and len(name) == 4)
+    jobs = [(fixture[f"img{picture}"], box) for picture in pictures for box in fixture[f"boxes{picture}"]]
     crops = [Crop.around(box) for _, box in jobs]
-    pictures = [cut(image, crop) for (image, _), crop in zip(jobs, crops, strict=True)]
+    cuts = [cut(image, crop) for (image, _), crop in zip(jobs, crops, strict=True)]
     fixture.compare("box_center", np.stack([crop.center_px for crop in crops]), 0.0)
     fixture.compare("box_size", np.array([crop.side_px for crop in crops]), 0.0)
     fixture.compare("img_size", np.array([image.shape[1::-1] for image, _ in jobs]), 0.0)
-    exact = [picture for picture in pictures if picture.dtype == np.uint8]
+    exact = [picture for picture in cuts if picture.dtype == np.uint8]
     fixture.compare("crop_u8", np.stack(exact)[: len(fixture["crop_u8"])], 0.0)
-    inputs = np.stack([normalised(picture) for picture in pictures])
+    inputs = np.stack([normalised(picture) for picture in cuts])
     fixture.compare("float_sub", inputs, 1e-5)
     fixture.compare("channel_mean", inputs.mean((2, 3), dtype=np.float64), 1e-6)
-    blurred = next(values for values, picture in zip(inputs, pictures, strict=True) if picture.dtype != np.uint8)
+    blurred = next(values for values, picture in zip(inputs, cuts, strict=True) if picture.dtype != np.uint8)
     fixture.compare("blur_full_f16", blurred, 2e-3)  # stored as float16
 
 

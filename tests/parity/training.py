@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 
@@ -129,10 +131,11 @@ def check_scores(fixture: Fixture) -> None:
 
 
 def check_augmentation(fixture: Fixture) -> None:
+    x, y, side_px = map(float, re.search(r"centre \((\d+),\s*(\d+)\), side (\d+)", fixture.meta["note"]).groups())
     sample = augment.Sample(
         image_rgb=fixture["rgb"],
-        center_px=np.array([180.0, 135.0]),
-        side_px=240.0,
+        center_px=np.array([x, y]),
+        side_px=side_px,
         keypoints_2d=fixture["kp2d"],
         keypoints_3d=fixture["kp3d"],
         global_orient=fixture["global_orient"],
@@ -149,11 +152,10 @@ def check_augmentation(fixture: Fixture) -> None:
         fixture.compare(f"bp{index}", example.body_pose.reshape(-1))
         fixture.compare(f"trans{index}", example.image_to_crop, 1e-6, relative=True)
     fixture.compare("flip_perm", augment.MIRRORED_KEYPOINTS, 0.0)
-    _check_extreme_crops(fixture)
+    _check_extreme_crops(fixture, Box(np.array([x, y]), side_px))
 
 
-def _check_extreme_crops(fixture: Fixture) -> None:
-    whole = Box(np.array([180.0, 135.0]), 240.0)
+def _check_extreme_crops(fixture: Fixture, whole: Box) -> None:
     full = fixture["kp2d"].copy()
     full[:, 2] = 1
     upper = full.copy()
