@@ -15,7 +15,7 @@ from .scene_animation import TakeAction
 from .scene_mesh import make_mesh_object, shaped_vertices
 from .scene_rig import ROOT, make_rig_object, rest_rotations
 
-_INFERRED_COLOUR = "THEME10"  # a quiet grey in Blender's default theme
+_GREY, _LIGHT_GREY, _WHITE = (0.45, 0.45, 0.45), (0.75, 0.75, 0.75), (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def _describe(owner: bpy.types.Object, rig: RigPlan, person: PersonTrack) -> Non
     inferred = [name for name, flags in zip(rig.bone_names, person.joint_inferred[seen].T, strict=True) if flags.all()]
     owner["inferred_joints"] = " ".join(inferred)
     for name in inferred:
-        owner.pose.bones[name].color.palette = _INFERRED_COLOUR
+        colour = owner.pose.bones[name].color
+        colour.palette = "CUSTOM"
+        colour.custom.normal, colour.custom.select, colour.custom.active = _GREY, _LIGHT_GREY, _WHITE
     for field in ("overlay_iou", "reprojection_px", "reprojection_percent"):
         values = getattr(person, field)[seen]
         if np.isfinite(values).any():
