@@ -97,9 +97,10 @@ def _off_balance_m(skin: np.ndarray, centre: np.ndarray, up: np.ndarray) -> floa
     """How far the centre of mass lies, horizontally, outside the hull of what touches the ground."""
     heights = skin @ up
     touching = skin[heights < heights.min() + TOUCH_M]
-    across = np.cross(up, [0, 0, 1.0])
-    across /= np.linalg.norm(across)
-    basis = np.stack([across, np.cross(across, up)], 1)
+    # Two horizontal directions: across the view, and along it.
+    x, y, z = up
+    length = math.hypot(x, y)
+    basis = np.array([[y, -x * z], [-x, -y * z], [0, length * length]]) / length
     hull = cv2.convexHull((touching @ basis).astype(np.float32))
     x, y = centre @ basis
     return max(0.0, -cv2.pointPolygonTest(hull, (float(x), float(y)), True))
