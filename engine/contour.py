@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outline of a mesh in a picture: exact, for many people at once, and with the vertices that make it.
+
+An edge between a triangle that faces the camera and one that does not is part of the contour. Contour edges run so that
+the body lies on their left (seen in the picture); how often they wind about a pixel is how many layers cover it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_SHEETS = 64
+"""More triangles than ever meet at one edge."""
+NEAR_M = 0.02
+"""Triangles with a corner nearer than this (or behind the camera) count as turned away."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of a mesh: where each runs in the triangle to its left, and the triangles on both sides."""
+
+    start: Tensor  # (E,) vertex
+    end: Tensor  # (E,)
+    left: Tensor  # (E,) triangle in which the edge runs from start to end
+    right: Tensor  # (E,) triangle in which it runs back, or the number of triangles where there is none
+    faces: Tensor  # (F, 3)
+
+    @classmethod
+    def of(cls, faces: np.ndarray, device: torch.device | str = "cpu") -> Edges:
+        """From (F, 3) triangles, counter-clockwise seen from outside. Holes and seams are allowed."""
+        faces = np.asarray(faces, np.int64)
+        start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+        triangle = np.repeat(np.arange(len(faces)), 3)
+        key = np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end)
+        runs_up = start < end
+        up, down = np.flatnonzero(runs_up), np.flatnonzero(~runs_up)
+        # The n-th run up an edge is matched with the n-th run down it; a seam of several sheets stays consistent.
+        named = [_named_by_rank(key[runs]) for runs in (up, down)]
+        _, in_up, in_down = np.intersect1d(*named, assume_unique=True, return_indices=True)
+        lone = np.setdiff1d(np.arange(len(key)), np.concatenate([up[in_up], down[in_down]]))
+        left = np.concatenate([up[in_up], lone])
+        right = np.concatenate([triangle[down[in_down]], np.full(len(lone), len(faces))])
+        arrays = (start[left], end[left], triangle[left], right, faces)
+        return cls(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
+
+
+@dataclass(frozen=True)
+class Contour:
+    """N contour edges of B people, all in one list."""
+
+    person: Tensor  # (N,) 0..B-1
+    start: Tensor  # (N,) vertex
+    end: Tensor  # (N,)
+
+
+def contour_of(points_px: Tensor, depths_m: Tensor, edges: Edges) -> Contour:
+    """`points_px` (B, V, 2) x right and y down, `depths_m` (B, V)."""
+    corners = points_px[:, edges.faces]  # (B, F, 3, 2)
+    a, b = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+    is_front = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0] < 0) & (depths_m[:, edges.faces] > NEAR_M).all(-1)
+    is_front = torch.nn.functional.pad(is_front, (0, 1))  # nothing, beyond a hole's rim, faces nobody
+    left, right = is_front[:, edges.left], is_front[:, edges.right]
+    forth, back = torch.nonzero(left & ~right), torch.nonzero(~left & right)
+    return Contour(
+        person=torch.cat([forth[:, 0], back[:, 0]]),
+        start=torch.cat([edges.start[forth[:, 1]], edges.end[back[:, 1]]]),
+        end=torch.cat([edges.end[forth[:, 1]], edges.start[back[:, 1]]]),
+    )
+
+
+def filled(contour: Contour, points_px: Tensor, height: int, width: int) -> Tensor:
+    """(B, H, W) bool: the pixels whose centre is covered."""
+    start, end = points_px[contour.person, contour.start], points_px[contour.person, contour.end]
+    goes_down = start[:, 1] <= end[:, 1]
+    top, bottom = torch.where(goes_down[:, None], start, end), torch.where(goes_down[:, None], end, start)
+    # Rows whose centre lies in [top, bottom): a shared end point is counted once.
+    first = (top[:, 1] - 0.5).ceil().clamp(0, height).long()
+    count = (bottom[:, 1] - 0.5).ceil().clamp(0, height).long() - first
+    edge = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    row = torch.arange(len(edge), device=edge.device) - (count.cumsum(0) - count)[edge] + first[edge]
+    slope = (bottom[:, 0] - top[:, 0])[edge] / (bottom[:, 1] - top[:, 1])[edge]
+    x = top[edge, 0] + (row + 0.5 - top[edge, 1]) * slope
+    column = (x - 0.5).ceil().clamp(0, width).long()
+    people = len(points_px)
+    layers = torch.zeros(people * height * (width + 1), dtype=torch.int32, device=x.device)
+    cell = (contour.person[edge] * height + row) * (width + 1) + column
+    layers.index_add_(0, cell, torch.where(goes_down[edge], 1, -1).int())
+    return layers.view(people, height, width + 1).cumsum(-1, dtype=torch.int32)[..., :width] != 0
+
+
+def _named_by_rank(keys: np.ndarray) -> np.ndarray:
+    """Every key with the number of equal ones before it, as one integer each."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    place = np.arange(len(keys))
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    rank = np.empty(len(keys), np.int64)
+    rank[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    return keys * MAX_SHEETS + rank
