@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .rotations_torch import sixd_columns_to_matrix
 from .smpl_head import DecoderConfig, QueryDecoder, SmplPrediction
-from .state import assembled, with_prefix
+from .state import Shape, assembled, shapes_without_memory, with_prefix
 from .vit import ViT, ViTConfig
 
 NETWORK = "HMR2.0"
@@ -42,6 +42,12 @@ class Hmr2Config:
             decoder=DecoderConfig.from_state(with_prefix(state, "smpl_head.transformer."), NETWORK, decoder_heads),
             rounds=rounds,
         )
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete model file of the sizes that `state` speaks of."""
+    config = Hmr2Config.from_state(state)
+    return shapes_without_memory(lambda: Hmr2(config))
 
 
 class Hmr2Head(nn.Module):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .state import assembled, count_numbered, need, with_prefix
+from .state import Shape, assembled, count_numbered, need, shapes_without_memory, with_prefix
 
 NETWORK = "TokenHMR tokenizer"
 BODY_JOINTS = 21
@@ -54,6 +54,12 @@ class TokenizerConfig:
             shrinkings=(min(_block_places(decoder), default=2) - 2) // 3,
             residuals=count_numbered(encoder, f"{first_block}.1.model."),
         )
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete tokenizer file of the sizes that `state` speaks of."""
+    config = TokenizerConfig.from_state(state)
+    return shapes_without_memory(lambda: PoseTokenizer(config))
 
 
 class Resample(nn.Module):

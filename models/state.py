@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,13 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], network: str) 
     module.load_state_dict(dict(state), strict=True, assign=True)
 
 
-def assembled(build, state: Mapping[str, Tensor], network: str) -> nn.Module:
+def shapes_without_memory(build: Callable[[], nn.Module]) -> dict[str, Shape]:
+    """Names and shapes of the tensors that the module made by `build` would have."""
+    with torch.device("meta"):
+        return shapes_of(build().state_dict())
+
+
+def assembled(build: Callable[[], nn.Module], state: Mapping[str, Tensor], network: str) -> nn.Module:
     """`build()` made without memory of its own, then filled from `state`; ready for inference."""
     with torch.device("meta"):
         module = build()

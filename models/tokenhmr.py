@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .pose_tokens import PoseTokenizer, TokenizerConfig
 from .rotations_torch import sixd_rows_to_matrix
 from .smpl_head import DecoderConfig, QueryDecoder, SmplPrediction
-from .state import IncompleteWeights, assembled, count_numbered, need, with_prefix
+from .state import IncompleteWeights, Shape, assembled, count_numbered, need, shapes_without_memory, with_prefix
 from .vit import ViT, ViTConfig
 
 NETWORK = "TokenHMR"
@@ -59,20 +59,27 @@ class TokenHmrConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
 
     @classmethod
-    def from_states(
+    def from_state(
         cls,
         state: Mapping[str, Tensor],
-        tokenizer_state: Mapping[str, Tensor],
+        tokenizer: TokenizerConfig | None = None,
         *,
         vit_heads: int | None = None,
         decoder_heads: int | None = None,
     ) -> TokenHmrConfig:
-        config = cls(
+        return cls(
             backbone=ViTConfig.from_state(with_prefix(state, "backbone."), NETWORK, vit_heads),
             decoder=DecoderConfig.from_state(with_prefix(state, "smpl_head.transformer."), NETWORK, decoder_heads),
             classifier=ClassifierConfig.from_state(with_prefix(state, "smpl_head.decpose.")),
-            tokenizer=TokenizerConfig.from_state(tokenizer_state),
+            tokenizer=tokenizer or TokenizerConfig(),
         )
+
+    @classmethod
+    def from_states(
+        cls, state: Mapping[str, Tensor], tokenizer_state: Mapping[str, Tensor], **heads: int
+    ) -> TokenHmrConfig:
+        """Sizes of both files, `heads` as above. Raises `IncompleteWeights` if the two do not belong together."""
+        config = cls.from_state(state, TokenizerConfig.from_state(tokenizer_state), **heads)
         speaks = (config.classifier.tokens, config.classifier.codes)
         understands = (config.tokenizer.tokens, config.tokenizer.codes)
         if speaks != understands:
@@ -82,6 +89,13 @@ class TokenHmrConfig:
                 f"the tokenizer file understands {understands[0]} of {understands[1]}",
             )
         return config
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete model file of the sizes that `state` speaks of; the tokenizer has its own."""
+    config = TokenHmrConfig.from_state(state)
+    shapes = shapes_without_memory(lambda: TokenHmr(config))
+    return {name: shape for name, shape in shapes.items() if name.startswith(PREFIXES)}
 
 
 class LinearNormRelu(nn.Module):

@@ -144,27 +144,11 @@ def _check_shapes(entry: Entry, shapes: dict[str, tuple[int, ...]]) -> None:
     import torch
 
     from . import hmr2, pose_tokens, tokenhmr
-    from .state import compare_shapes, shapes_of, with_prefix
-    from .vit import ViTConfig
+    from .state import compare_shapes
 
-    with torch.device("meta"):
-        state = {name: torch.empty(shape) for name, shape in shapes.items()}
-        if entry.id == "hmr2":
-            network, title = hmr2.Hmr2(hmr2.Hmr2Config.from_state(state)), hmr2.NETWORK
-        elif entry.id == "tokenhmr":
-            config = tokenhmr.TokenHmrConfig(
-                backbone=ViTConfig.from_state(with_prefix(state, "backbone."), tokenhmr.NETWORK),
-                decoder=tokenhmr.DecoderConfig.from_state(
-                    with_prefix(state, "smpl_head.transformer."), tokenhmr.NETWORK
-                ),
-                classifier=tokenhmr.ClassifierConfig.from_state(with_prefix(state, "smpl_head.decpose.")),
-            )
-            network, title = tokenhmr.TokenHmr(config), tokenhmr.NETWORK
-            del network.tokenizer  # it has a file of its own
-        else:
-            network = pose_tokens.PoseTokenizer(pose_tokens.TokenizerConfig.from_state(state))
-            title = pose_tokens.NETWORK
-        compare_shapes(shapes_of(network.state_dict()), shapes, title)
+    network = {"hmr2": hmr2, "tokenhmr": tokenhmr, "tokenhmr-tokenizer": pose_tokens}[entry.id]
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    compare_shapes(network.expected_shapes(state), shapes, network.NETWORK)
 
 
 def _convert_body(brought: Brought, staging: Path, made: dict[str, str]) -> str:
