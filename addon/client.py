@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import collections
+import math
 import os
 import queue
 import subprocess
@@ -22,6 +23,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
@@ -59,8 +61,8 @@ class EngineClient:
         self._cancel_timeout_s = cancel_timeout_s
         self._child: _Child | None = None
         self._decoder = codec.Decoder()
-        self._pending: dict[str, float] = {}
-        """Requests without an answer yet -> when their patience ends (infinity: not cancelled)."""
+        self._pending: dict[str, _Pending] = {}
+        """Requests without an answer yet, in the order in which they were sent."""
         self._inbox: collections.deque[Any] = collections.deque()
         _open_clients.add(self)
 
@@ -101,7 +103,7 @@ class EngineClient:
 
     def submit(self, request: RecoverRequest) -> str:
         """Send a request, starting the engine if need be; returns its id at once."""
-        self._pending[request.request_id] = float("inf")
+        self._pending[request.request_id] = _Pending(request)
         self.start()
         if self._child is not None:
             self._child.send(request)
@@ -146,11 +148,12 @@ class EngineClient:
 
     def cancel(self, request_id: str) -> None:
         """Ask to stop; a Failure with code `cancelled` follows, at the latest after the time given at construction."""
-        if self._pending.get(request_id) != float("inf") or self._child is None:
+        pending = self._pending.get(request_id)
+        if pending is None or pending.is_cancelled or self._child is None:
             return  # answered or cancelled already
         self._child.send(Cancel(request_id))
         if request_id == next(iter(self._pending)):
-            self._pending[request_id] = time.monotonic() + self._cancel_timeout_s
+            pending.deadline = time.monotonic() + self._cancel_timeout_s
         else:  # the engine, busy with an earlier one, will not look at it for a while
             self._answer(request_id, "cancelled", "It was cancelled before its turn.", _REMEDY_CANCELLED)
 
@@ -204,11 +207,14 @@ class EngineClient:
         if self._child is not None and self.hello is None and now > self._child.hello_deadline:
             sentence = f"The engine said nothing for {self._hello_timeout_s:.0f} seconds after its start."
             self._give_up("engine_silent", sentence, f"{_REMEDY_COMMAND} {_REMEDY_DOCTOR}")
-        if self._child is not None and any(now > deadline for deadline in self._pending.values()):
-            stuck = next(iter(self._pending))
+        stuck = next((name for name, pending in self._pending.items() if now > pending.deadline), None)
+        if stuck is not None:
             self._answer(stuck, "cancelled", "The engine did not stop when asked, so it was ended.", _REMEDY_CANCELLED)
-            sentence = "The engine was ended, because an earlier request did not stop when asked."
-            self._give_up("engine_ended", sentence, "Try again: a new engine will be started.")
+            waiting = [pending.request for pending in self._pending.values()]
+            self._pending.clear()
+            self._end_child()
+            for request in waiting:  # they are not to blame: another engine takes them
+                self.submit(request)
 
     def _engine_ended(self) -> None:
         """The child closed its end of the pipe: it died, or was never an engine."""
@@ -223,11 +229,14 @@ class EngineClient:
 
     def _give_up(self, code: str, sentence: str, remedy: str, exit_code: int = 1, words: str | None = None) -> None:
         """End the engine and answer everything that waited for it."""
+        words = self._child.last_words() if words is None else words
+        self._end_child()
+        self._fail_all(code, sentence, f"{remedy} Its last words:\n{words}" if words else remedy, exit_code)
+
+    def _end_child(self) -> None:
         child, self._child = self._child, None
-        words = child.last_words() if words is None else words
         child.kill()
         self.hello = None
-        self._fail_all(code, sentence, f"{remedy} Its last words:\n{words}" if words else remedy, exit_code)
 
     def _fail_all(self, code: str, sentence: str, remedy: str, exit_code: int = 1) -> None:
         for request_id in list(self._pending):
@@ -237,6 +246,19 @@ class EngineClient:
         """Say on the engine's behalf that it will not answer."""
         del self._pending[request_id]
         self._inbox.append(Failure(request_id, code, sentence, remedy, exit_code))
+
+
+@dataclass
+class _Pending:
+    """A request without an answer yet."""
+
+    request: RecoverRequest
+    deadline: float = math.inf
+    """When its patience ends; infinite unless it was cancelled."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.deadline < math.inf
 
 
 class _Child:

@@ -8,6 +8,7 @@ newly opened file would end. In the background timers do not run, so `wait` call
 from __future__ import annotations
 
 import time
+import traceback
 import uuid
 from dataclasses import dataclass, field
 
@@ -158,6 +159,10 @@ def _draw(job: Job) -> None:
         job.drawing = draw_recovery(job.recovery, image, scene)
     except AddonError as error:
         job.failure = Failure(job.request.request_id, "draw_error", error.sentence, error.remedy)
+        return
+    except Exception as error:  # whatever it is, the panel must not wait for ever
+        traceback.print_exc()
+        job.failure = Failure(job.request.request_id, "internal_error", f"Drawing failed ({error}).", AddonError.remedy)
         return
     if _client.version_note:
         job.notes.append(_client.version_note)

@@ -9,6 +9,8 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from .pixels import new_image, read_pixels
+
 _BODY_OPACITY = 0.85
 
 
@@ -24,24 +26,14 @@ def render_over_picture(scene: bpy.types.Scene, image: bpy.types.Image | None, p
         render.filepath = str(Path(folder) / "body.png")
         bpy.ops.render.render(write_still=True, scene=scene.name)
         body = bpy.data.images.load(render.filepath)
-        pixels = _read(body)
+        pixels = read_pixels(body)
         bpy.data.images.remove(body)
     if image is not None:
         opacity = pixels[..., 3:] * _BODY_OPACITY
-        pixels[..., :3] = pixels[..., :3] * opacity + _read(image)[..., :3] * (1 - opacity)
-        pixels[..., 3] = 1.0
-    height, width = pixels.shape[:2]
-    result = bpy.data.images.new("Recover Body render", width, height, alpha=True)
-    result.pixels.foreach_set(pixels.ravel())
+        pixels = pixels[..., :3] * opacity + read_pixels(image)[..., :3] * (1 - opacity)
+        pixels = np.concatenate([pixels, np.ones_like(opacity)], -1)
+    result = new_image("Recover Body render", pixels)
     result.file_format, result.filepath_raw = "PNG", str(path.resolve())
     path.parent.mkdir(parents=True, exist_ok=True)
     result.save()
     bpy.data.images.remove(result)
-
-
-def _read(image: bpy.types.Image) -> np.ndarray:
-    """(height, width, 4) float32 display values, bottom row first."""
-    width, height = image.size
-    pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    return pixels.reshape(height, width, 4)

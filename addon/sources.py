@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
-import numpy as np
 
 from .errors import SourceError
 from .orientation import exif_orientation, upright
+from .pixels import new_image, read_pixels
 
 _UPRIGHT_TAG = "recover_body_upright_of"
 
@@ -67,13 +67,14 @@ def image_behind(picture: Picture, width: int, height: int) -> bpy.types.Image |
     background is an upright copy, packed into the .blend.
     """
     image = bpy.data.images.get(picture.image_name) if picture.image_name else None
-    if image is None:
-        if picture.data is not None:
-            return None
-        image = bpy.data.images.load(picture.source, check_existing=True)
+    try:
+        if image is None:
+            image = bpy.data.images.load(picture.source, check_existing=True)
+        orientation = exif_orientation(picture.data or Path(picture.source).read_bytes())
+    except (RuntimeError, OSError):
+        return None  # moved or deleted in the meantime
     if not _load(image):
         return None
-    orientation = exif_orientation(picture.data or Path(picture.source).read_bytes())
     if orientation > 1:
         image = _upright_copy(image, orientation)
     return image if tuple(image.size) == (width, height) else None
@@ -84,32 +85,11 @@ def _load(image: bpy.types.Image) -> bool:
     return min(image.size) > 0
 
 
-def _pixels(image: bpy.types.Image) -> np.ndarray:
-    """(height, width, 4) float32, top row first."""
-    width, height = image.size
-    pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    return pixels.reshape(height, width, 4)[::-1]
-
-
-def _new_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
-    """A packed image of (height, width, 4) display values, top row first."""
-    height, width = pixels.shape[:2]
-    image = bpy.data.images.new(name, width, height, alpha=True)
-    image.pixels.foreach_set(np.ascontiguousarray(pixels[::-1], np.float32).ravel())
-    image.pack()
-    return image
-
-
 def _encode(image: bpy.types.Image) -> bytes:
     """What the image shows now, as PNG bytes."""
-    pixels = _pixels(image)
-    if image.is_float:  # scene-linear; byte images already hold display values
-        colour = np.clip(pixels[..., :3], 0, 1)
-        display = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * np.maximum(colour, 1e-9) ** (1 / 2.4) - 0.055)
-        pixels = np.concatenate([display, pixels[..., 3:]], -1)
-    copy = _new_image("Recover Body source", pixels)
+    copy = new_image("Recover Body source", read_pixels(image))
     try:
+        copy.pack()
         return bytes(copy.packed_file.data)
     finally:
         bpy.data.images.remove(copy)
@@ -119,6 +99,7 @@ def _upright_copy(image: bpy.types.Image, orientation: int) -> bpy.types.Image:
     for existing in bpy.data.images:
         if existing.get(_UPRIGHT_TAG) == image.name:
             return existing
-    copy = _new_image(f"{image.name} upright", upright(_pixels(image), orientation))
+    copy = new_image(f"{image.name} upright", upright(read_pixels(image), orientation))
+    copy.pack()
     copy[_UPRIGHT_TAG] = image.name
     return copy

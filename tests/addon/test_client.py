@@ -148,8 +148,7 @@ def test_cancelling_one_that_waits_its_turn_leaves_the_other_alone(connect, requ
 def test_a_hung_engine_is_ended_and_the_next_request_starts_another(connect, request_for):
     client = connect("hang", cancel_timeout_s=0.5)
     client.submit(request_for())
-    poll_until(client, lambda m: isinstance(m, Hello))
-    time.sleep(0.5)
+    poll_until(client, lambda m: isinstance(m, Progress) and m.stage == "detect")
     pid = client.pid
     client.cancel("one")
     answer = client.wait("one", PATIENCE_S)
@@ -158,6 +157,17 @@ def test_a_hung_engine_is_ended_and_the_next_request_starts_another(connect, req
     client.submit(request_for("two"))
     assert isinstance(client.wait("two", PATIENCE_S), Recovery)
     assert client.pid != pid
+
+
+def test_who_waits_behind_a_hung_request_gets_another_engine(connect, request_for):
+    client = connect("hang", cancel_timeout_s=0.5)
+    client.submit(request_for("stuck"))
+    poll_until(client, lambda m: isinstance(m, Progress) and m.stage == "detect")
+    client._environment = {}
+    client.submit(request_for("next"))
+    client.cancel("stuck")
+    assert client.wait("stuck", PATIENCE_S).code == "cancelled"
+    assert isinstance(client.wait("next", PATIENCE_S), Recovery)
 
 
 def test_a_timeout_cancels(connect, request_for):

@@ -34,9 +34,9 @@ def draw(made):
     return draw_recovery(made.recovery)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_joints_and_skin_are_the_body_models(bpy, tmp_path, seed):
-    made = sample(seed, people=2)
+@pytest.mark.parametrize(("seed", "body"), [(0, "neutral"), (1, "female"), (2, "male"), (3, "neutral")])
+def test_joints_and_skin_are_the_body_models(bpy, tmp_path, seed, body):
+    made = sample(seed, people=2, body=body)
     draw(made)
     path = str(tmp_path / "person.blend")
     bpy.ops.wm.save_as_mainfile(filepath=path)
