@@ -4,8 +4,8 @@
     python dev.py parity                                  # tests/fixtures and ../shared/fixtures
     python tests/benchmarks/parity.py FOLDER… [--all]     # others; --all prints every quantity
 
-A folder holds `tokenhmr/` or `hmr2/` with files of the layouts that the committed ones have; sizes and seeds are read
-from each file. Exits with 1 when a number is off or a file cannot be read.
+A folder holds `tokenhmr/`, `hmr2/` or `blade/` with files of the layouts that the committed ones have; sizes and seeds
+are read from each file. Exits with 1 when a number is off or a file cannot be read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from recover_body.tests.benchmarks import parity_blade
 from recover_body.tests.parity import networks, training
 from recover_body.tests.parity.report import Finding, Fixture
 
@@ -36,6 +37,7 @@ CHECKS: dict[str, Callable[[Fixture], None]] = {
     "hmr2/head_options_*.npz": networks.check_hmr2_options,
     "hmr2/model_*.npz": networks.check_hmr2,
     "hmr2/rotations*.npz": networks.check_rotations_and_camera,
+    **parity_blade.CHECKS,
 }
 
 
