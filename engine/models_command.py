@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 from ..models import weights
@@ -123,7 +124,7 @@ def _verify(args: argparse.Namespace) -> int:
     for entry in chosen:
         bar = _Progress(args.json)
         try:
-            weights.verify(entry, lambda fraction, bar=bar, entry=entry: bar.show(f"verifying {entry.id}", fraction))
+            weights.verify(entry, partial(bar.show, f"verifying {entry.id}"))
         except ModelsError as error:
             status = max(status, error.exit_code)
             outcome = {"ok": False, "message": error.sentence, "remedy": error.remedy}
@@ -134,7 +135,7 @@ def _verify(args: argparse.Namespace) -> int:
         if args.json:
             _say_json(event="verified", id=entry.id, **outcome)
         else:
-            print(" ".join(filter(None, (outcome["message"], outcome["remedy"]))))
+            print(f"{outcome['message']} {outcome['remedy']}".strip())
     if not chosen and not args.json:
         print("Nothing has been imported.")
     return status

@@ -40,7 +40,7 @@ def write(
             tensor = np.asarray(values(name), np.float32, order="C")
             if tensor.shape != tuple(shape):
                 raise ValueError(f"{name} has shape {tensor.shape}, not {tuple(shape)}")
-            raw = memoryview(tensor.reshape(-1)).cast("B") if tensor.size else b""
+            raw = tensor.reshape(-1).view(np.uint8).data
             file.write(raw)
             digest.update(raw)
             written += tensor.nbytes

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import DamagedFile, ModelsError, NotImported
 from .tensor_file import sha256_of
@@ -67,7 +67,11 @@ class Installed:
 @lru_cache(maxsize=1)
 def all_entries() -> tuple[Entry, ...]:
     listed = tomllib.loads(Path(__file__).with_name("weights.toml").read_text("utf-8"))["entry"]
-    return tuple(Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}) for item in listed)
+    return tuple(_entry(item) for item in listed)
+
+
+def _entry(item: dict[str, Any]) -> Entry:
+    return Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in item.items()})
 
 
 def entries(*, commercial_only: bool = False) -> tuple[Entry, ...]:

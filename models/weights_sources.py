@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from .errors import DamagedFile, ModelsError, UnknownFile, UnsafeArchive
@@ -102,7 +103,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     with archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename, lambda target, info=info: copy(info, target)
+                yield info.filename, partial(copy, info)
 
 
 def _tar_members(brought: Brought) -> Iterator[Member]:
@@ -117,7 +118,7 @@ def _tar_members(brought: Brought) -> Iterator[Member]:
             for member in archive:
                 _refuse_escapes(brought, [member.name])
                 if member.isfile():
-                    yield member.name, lambda target, member=member: copy(member, target)
+                    yield member.name, partial(copy, member)
     except _BROKEN_ARCHIVE as error:
         raise DamagedFile(f"{brought.name} is cut short or damaged ({error}).") from error
 
