@@ -71,7 +71,8 @@ def all_entries() -> tuple[Entry, ...]:
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    return Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in item.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
+    return Entry(**fields)
 
 
 def entries(*, commercial_only: bool = False) -> tuple[Entry, ...]:
