@@ -2,7 +2,7 @@
 """Every failure that is expected, as a tree. Each has a class, one plain sentence and a remedy.
 
     RecoverError
-    ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage
+    ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage · UnreadableClip
     │   └── UnreadableImage        EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall
     ├── Missing (exit 3)           MissingPackage · UnknownBackend · BackendNotReady · BlenderNotFound
     ├── NobodyFound (exit 1)
@@ -84,6 +84,12 @@ class ImageTooSmall(UnreadableImage):
     """The picture is too small to show a person."""
 
     remedy = "Use a picture in which the person is at least 60 pixels high."
+
+
+class UnreadableClip(BadInput):
+    """The file is not a movie that can be decoded."""
+
+    remedy = "Play it in a movie player, and save it again as MP4 (H.264)."
 
 
 class Missing(RecoverError):

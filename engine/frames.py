@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -34,14 +35,22 @@ _EXTRAS_ARE_NOT_ANIMATION = ("MPO", "HEIF")
 _BEHIND_ALPHA = (128, 128, 128)
 
 
+class Images(Protocol):
+    """Pictures, one after the other, as often as they are asked for; None for one that cannot be decoded."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray | None]: ...
+
+
 @dataclass(frozen=True)
 class Footage:
     """Decoded pictures, upright, full size."""
 
     name: str
     """File name without its folders, for messages."""
-    images: tuple[np.ndarray, ...]
-    """F pictures, each (H, W, 3) uint8 sRGB."""
+    images: Images
+    """F pictures, each (H, W, 3) uint8 sRGB; a clip's are decoded while they are iterated over."""
     frame_numbers: np.ndarray
     """(F,) int, numbers in the source, from 1."""
     fps: float
@@ -50,6 +59,8 @@ class Footage:
     """Focal length in mm for a picture whose longer side is 36 mm; None where EXIF does not tell it."""
     width: int
     height: int
+    notes: tuple[str, ...] = ()
+    """Sentences on what of the file could not be read."""
 
 
 def read(source: str, data: bytes | None = None) -> Footage:
@@ -62,7 +73,7 @@ def read(source: str, data: bytes | None = None) -> Footage:
     if not stream.getbuffer().nbytes:
         raise EmptyFile(f"{name} is empty: it has no bytes.")
     with _decoding(name), Image.open(stream, formats=_known_formats(name)) as image:
-        _check_size(name, *image.size)
+        check_size(name, *image.size)
         count = getattr(image, "n_frames", 1)
         if count > 1 and image.format not in _EXTRAS_ARE_NOT_ANIMATION:
             raise AnimatedImage(f"{name} holds {count} pictures; a still is needed.")
@@ -155,7 +166,8 @@ def _decoding(name: str) -> Iterator[None]:
         raise UnreadableImage(f"{name} is damaged and cannot be decoded ({error}).") from None
 
 
-def _check_size(name: str, width: int, height: int) -> None:
+def check_size(name: str, width: int, height: int) -> None:
+    """Raises ImageTooLarge or ImageTooSmall."""
     if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
         raise ImageTooLarge(
             f"{name} has {width} x {height} pixels; at most {MAX_SIDE_PX} a side and "

@@ -70,6 +70,25 @@ class CameraHint:
 
 
 @dataclass(frozen=True)
+class FrameRange:
+    """Which frames of a clip. A still is one frame, whatever is asked."""
+
+    first: int = 1
+    """Number of the first frame, as on Blender's timeline: from 1."""
+    last: int | None = None
+    """Number of the last frame, itself included; None for the clip's last."""
+    step: int = 1
+    """1 takes every frame, 2 every other."""
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ValueError(f"step is {self.step}; it must be 1 or more")
+
+
+ALL_FRAMES = FrameRange()
+
+
+@dataclass(frozen=True)
 class RecoverRequest:
     """Recover the people in one picture or clip."""
 
@@ -89,6 +108,10 @@ class RecoverRequest:
     """Stature of the (largest) person in metres, where known: it sets the scale of the scene."""
     body: str = "neutral"
     """Which body to fit: neutral, female or male."""
+    frames: FrameRange = ALL_FRAMES
+    """Which frames of a clip are recovered."""
+    smoothing_s: float | None = None
+    """Time over which a clip's motion is smoothed, seconds; 0 leaves it as it was seen, None chooses."""
     want_rigs: bool = True
     """Whether to send a `RigPlan` per person; the shell does not need them unless it draws."""
 
