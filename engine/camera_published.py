@@ -101,8 +101,12 @@ def solve_published(
     rates: Rates = Rates(),
     iterations: int = 100,
     trace: Trace | None = None,
+    stop_after: int | None = None,
 ) -> State:
-    """Per picture, the state of the step with the largest soft silhouette IoU, the start included."""
+    """Per picture, the state of the step with the largest soft silhouette IoU, the start included.
+
+    `iterations` decides when the blur becomes fine; `stop_after` ends earlier, for a look at the first steps.
+    """
     size_px = evidence.masks.shape[-1]
     render_px = size_px // 2 if size_px > MAX_RENDER_PX else size_px
     target = F.interpolate(evidence.masks[:, None], (render_px, render_px), mode="bilinear", align_corners=True)[:, 0]
@@ -120,7 +124,7 @@ def solve_published(
     values = {name: value for name, (value, _) in free.items()}
     best_iou = torch.full_like(start.focal_px, -torch.inf)
     best = start
-    for step in range(iterations):
+    for step in range(iterations if stop_after is None else min(stop_after, iterations)):
         state = _as_state(values)
         vertices, joints = body(state.orientation, state.pose)
         silhouettes = torch.stack(
@@ -156,7 +160,7 @@ def _drawn(vertices_cam: Tensor, focal_px: Tensor, faces: Tensor, size_px: int, 
 
 
 def _blurred_iou(drawn: Tensor, target: Tensor, *, is_coarse: bool) -> Tensor:
-    """(B, S, S) twice -> (B,). Values of the coarse and the fine phase do not mean the same; the original mixes them."""
+    """(B, S, S) twice -> (B,). Values of the coarse and of the fine phase differ in meaning; the original mixes them."""
     kernel_px, sigma_px = (17, 8.0) if is_coarse else (5, 3.0)
     maps = _blurred(torch.stack([drawn, target], dim=1), kernel_px, sigma_px)
     if is_coarse:

@@ -25,6 +25,7 @@ CHECKS: dict[str, Callable[[Fixture], None]] = {
     "blade/msdeformattn*.npz": blade.check_deformable_attention,
     "blade/depthnet_*.npz": blade.check_depth_network,
     "blade/posenet_*.npz": blade.check_pose_network,
+    "blade/camera_solver*.npz": blade.check_camera_solver,
 }
 
 

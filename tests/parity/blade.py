@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recover_body.engine import solver_keypoints
+from recover_body.engine.camera_published import Trace, solve_published, start_from_keypoints
+from recover_body.engine.camera_solver import solve_camera
+from recover_body.engine.contour import Edges
 from recover_body.engine.evaluation import metrics
 from recover_body.models.aios import AiosTrunk, People, position_map, proposed_logits
 from recover_body.models.blade import DepthNet, PoseNet
@@ -19,6 +23,7 @@ from recover_body.tests import blade_fill
 
 from .report import ABSOLUTE, Fixture, as_numpy
 from .stages import recorded
+from .toy_body import SolverCase
 
 EVERY = slice(None)
 NOISE_MARGIN = 20
@@ -287,3 +292,61 @@ def _entering(*modules: torch.nn.Module):
     finally:
         for hook in hooks:
             hook.remove()
+
+
+FIRST_STEPS = 3
+"""The published loop amplifies rounding: its L1 terms change sign. Only its first steps can be compared."""
+
+
+def check_camera_solver(fixture: Fixture) -> None:
+    """The published procedure gives the published start and slopes; ours overlaps at least as much as it ends with."""
+    for name, theirs in {
+        "kpt58_coco_wholebody": solver_keypoints.COCO_WHOLEBODY,
+        "kpt58_goliath": solver_keypoints.GOLIATH,
+        "kpt58_smplx144": solver_keypoints.SMPLX_144,
+        "kpt58_is_hand": solver_keypoints.IS_FINGER,
+        "kpt58_mask": solver_keypoints.IS_HELD,
+    }.items():
+        compare(fixture, name, theirs, 0.0)
+    for name, case in SolverCase.all_of(fixture.arrays).items():
+        _check_published_solver(fixture, name, case)
+        _check_our_solver(fixture, name, case)
+
+
+def _check_published_solver(fixture: Fixture, name: str, case: SolverCase) -> None:
+    start, evidence, rates = case.published()
+    focal_px, translation = start_from_keypoints(case.given()[1], case["in_pred_z"][:, 0], evidence)
+    fixture.note(f"{name}.init_f", (focal_px / start.focal_px - 1).abs().max(), 1e-4)
+    compare(fixture, f"{name}.init_T", translation)
+    trace = Trace()
+    # As many iterations as the file, so that the phases of the blur are the same, but stopped early.
+    faces = torch.from_numpy(case.body.faces)
+    iterations = case.options["n_iterations"]
+    solve_published(case.body, faces, start, evidence, rates, iterations, trace, stop_after=FIRST_STEPS)
+    for key, values, tolerance in (
+        ("trace_f", torch.stack([state.focal_px for state in trace.states])[..., None], 1e-4),
+        ("trace_T", torch.stack([state.translation for state in trace.states]), 1e-3),
+        ("trace_iou", torch.stack(trace.ious), 1e-2),
+        ("trace_loss", torch.stack(trace.losses), 1e-2),
+        ("trace_kpt_loss_unhalved", torch.stack(trace.keypoint_losses), 1e-2),
+    ):
+        theirs = fixture[f"{name}.{key}"]
+        difference = np.abs(as_numpy(values)[0] - theirs[0]) / np.maximum(1, np.abs(theirs[0]))
+        fixture.note(f"{name}.{key} at the start", difference.max(), 1e-4)
+        difference = np.abs(as_numpy(values) - theirs[: len(values)]) / np.maximum(1, np.abs(theirs[: len(values)]))
+        fixture.note(f"{name}.{key}", difference.max(), tolerance)
+    slopes = torch.cat([trace.gradients[0].focal_px[:, None], trace.gradients[0].translation], dim=-1).numpy()
+    theirs = fixture[f"{name}.trace_grad_fTxTyTz"][0]
+    for index, part in ((slice(0, 1), "f"), (slice(1, 4), "T")):
+        error = np.linalg.norm(slopes[:, index] - theirs[:, index], axis=-1)
+        fixture.note(f"{name}.slope of {part}", (error / np.linalg.norm(theirs[:, index], axis=-1)).max(), 0.05)
+
+
+def _check_our_solver(fixture: Fixture, name: str, case: SolverCase) -> None:
+    scene, freedom = case.ours()
+    camera = solve_camera(scene, Edges.of(case.body.faces), freedom)
+    fixture.note(f"{name} overlap lost", (case["hard_iou_best"] - camera.iou).clamp_min(0).max(), 0.0)
+    is_exact = not any(case.options[key] for key in ("tz_err", "kp_noise_px", "pose_noise"))
+    if is_exact:
+        fixture.note(f"{name} focal length", (camera.focal_px / case["gt_f"] - 1).abs().max(), 0.01)
+        fixture.note(f"{name} translation", (camera.translation - case["gt_T"]).norm(dim=-1).max(), 0.01)

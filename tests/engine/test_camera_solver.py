@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The camera solver: as good as the published one on its own cases, exact where the data are, never worse than before."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from recover_body.engine.camera_published import start_from_keypoints
+from recover_body.engine.camera_solver import Freedom, Scene, _Problem, solve_camera
+from recover_body.engine.camera_start import closed_form_camera
+from recover_body.engine.contour import Edges, contour_of, filled
+from recover_body.engine.raster import silhouette
+from recover_body.tests.parity.blade import check_camera_solver
+from recover_body.tests.parity.report import COMMITTED, Fixture
+from recover_body.tests.parity.toy_body import SolverCase, ToyBody
+
+FIXTURE = Fixture(COMMITTED / "blade" / "camera_solver.npz")
+CASES = SolverCase.all_of(FIXTURE.arrays)
+BODY = ToyBody.of(FIXTURE.arrays)
+EDGES = Edges.of(BODY.faces)
+SIDE_PX = 256
+
+
+def random_scene(
+    seed: int, people: int = 1, centre_px: float = SIDE_PX / 2
+) -> tuple[Scene, torch.Tensor, torch.Tensor]:
+    """Exact keypoints and masks of figures in random poses, with their true focal lengths and translations."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def between(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(people, *shape, generator=generator)
+
+    orientation = torch.stack([between(2.9, 3.3), between(-0.2, 0.2), between(-0.4, 0.4)], -1)
+    vertices, joints = BODY(orientation, between(-0.4, 0.4, 63))
+    depth = between(1.8, 4.0)
+    focal_px = depth * between(110, 150)
+    translation = torch.cat([between(-0.15, 0.15, 2), depth[:, None]], -1)
+    bodies, posed_joints = vertices + translation[:, None], joints + translation[:, None]
+    points_px, keypoints_px = (
+        points[..., :2] / points[..., 2:] * focal_px[:, None, None] + centre_px for points in (bodies, posed_joints)
+    )
+    masks = filled(contour_of(points_px, bodies[..., 2], EDGES), points_px, SIDE_PX, SIDE_PX)
+    weights = torch.zeros(people, joints.shape[1])
+    weights[:, :15] = 1
+    centres_px = torch.full((people, 2), centre_px)
+    scene = Scene(vertices, joints, keypoints_px, weights, masks, centres_px, depth_m=depth)
+    return scene, focal_px, translation
+
+
+def test_every_number_of_the_fixture():
+    fixture = Fixture(FIXTURE.path)
+    check_camera_solver(fixture)
+    assert fixture.findings
+    assert not [finding for finding in fixture.findings if not finding.ok]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_never_worse_than_the_start_it_is_given(name):
+    scene, freedom = CASES[name].ours()
+    problem = _Problem(scene, EDGES, freedom)
+    start = (CASES[name]["init_f"], CASES[name]["init_T"])
+    before = problem.view(*problem.at_rest(*start)).camera
+    after = solve_camera(scene, EDGES, freedom, start, steps=(4, 4))
+    assert (after.score >= before.score).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exact_data_give_the_exact_camera(seed):
+    scene, focal_px, translation = random_scene(seed)
+    camera = solve_camera(scene, EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=1e-3, atol=0)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=2e-3)
+    assert (camera.iou > 0.995).all()
+
+
+def test_perspective_alone_tells_the_depth():
+    scene, focal_px, translation = random_scene(5)
+    camera = solve_camera(replace(scene, depth_m=None), EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=0.01, atol=0)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=0.02)
+
+
+def test_a_known_focal_length_stays_and_tells_the_depth():
+    scene, focal_px, translation = random_scene(6)
+    camera = solve_camera(replace(scene, depth_m=None, focal_px=focal_px), EDGES)
+    assert torch.equal(camera.focal_px, focal_px)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=2e-3)
+
+
+def test_the_principal_point_may_lie_off_the_middle():
+    scene, focal_px, translation = random_scene(7, centre_px=110.0)
+    camera = solve_camera(scene, EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=1e-3, atol=0)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=2e-3)
+
+
+def test_the_mask_corrects_what_keypoints_get_wrong():
+    scene, focal_px, _ = random_scene(8)
+    generator = torch.Generator().manual_seed(0)
+    noisy = scene.keypoints_px + 3 * torch.randn(scene.keypoints_px.shape, generator=generator)
+    scene = replace(scene, keypoints_px=noisy)
+    by_points, _ = closed_form_camera(scene.joints, noisy - SIDE_PX / 2, scene.weights, scene.depth_m)
+    camera = solve_camera(scene, EDGES)
+    assert (camera.focal_px - focal_px).abs() < (by_points - focal_px).abs()
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=0.01, atol=0)
+
+
+def test_a_turned_body_is_turned_back():
+    scene, focal_px, _ = random_scene(9)
+    tilt = torch.tensor(np.array([[1, 0, 0], [0, np.cos(0.1), -np.sin(0.1)], [0, np.sin(0.1), np.cos(0.1)]]))
+    tilt = tilt.to(scene.vertices.dtype)
+    tilted = replace(scene, vertices=scene.vertices @ tilt.T, joints=scene.joints @ tilt.T)
+    camera = solve_camera(tilted, EDGES, Freedom(turn=True, turn_sigma_rad=1.0))
+    torch.testing.assert_close(camera.turn[0] @ tilt, torch.eye(3), atol=0.01, rtol=0)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=0.01, atol=0)
+
+
+def test_together_is_as_alone():
+    scene, _, _ = random_scene(10, people=3)
+    scene = replace(scene, keypoints_px=scene.keypoints_px + 1.5)
+    together = solve_camera(scene, EDGES, steps=(4, 2))
+    for index in range(3):
+        own = {name: value[[index]] for name, value in vars(scene).items() if isinstance(value, torch.Tensor)}
+        alone = solve_camera(Scene(**own), EDGES, steps=(4, 2))
+        torch.testing.assert_close(together.focal_px[[index]], alone.focal_px, rtol=1e-3, atol=0)
+        torch.testing.assert_close(together.iou[[index]], alone.iou, rtol=0, atol=2e-3)
+
+
+def test_an_empty_mask_leaves_the_keypoints_answer():
+    scene, focal_px, _ = random_scene(11)
+    camera = solve_camera(replace(scene, masks=torch.zeros_like(scene.masks)), EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=1e-3, atol=0)
+
+
+def test_the_published_start_is_close_to_the_closed_form():
+    case = CASES["F_large_downscale2"]
+    _, evidence, _ = case.published()
+    joints, depth_m = case.given()[1], case["in_pred_z"][:, 0]
+    focal_px, translation = start_from_keypoints(joints, depth_m, evidence)
+    points_px = evidence.keypoints_px - evidence.masks.shape[-1] / 2
+    ours_px, ours = closed_form_camera(joints, points_px, evidence.start_weights, depth_m)
+    torch.testing.assert_close(ours_px, focal_px, rtol=0.03, atol=0)
+    torch.testing.assert_close(ours, translation, rtol=0, atol=0.02)
+
+
+def test_the_contour_encloses_the_silhouette():
+    scene, focal_px, translation = random_scene(12)
+    bodies = scene.vertices + translation
+    intrinsics = np.array([[focal_px.item(), 0, 128], [0, focal_px.item(), 128], [0, 0, 1]])
+    wanted = silhouette(bodies[0].double().numpy(), BODY.faces, intrinsics, SIDE_PX, SIDE_PX)
+    assert (scene.masks[0].numpy() != wanted).sum() <= 2
+
+
+def test_the_slope_of_the_overlap_is_its_derivative():
+    """Hard masks change in steps, so their difference is taken over a pixel."""
+    scene, focal_px, translation = random_scene(13)
+    problem = _Problem(scene, EDGES, Freedom(depth=True))
+    off = translation + torch.tensor([0.03, -0.02, 0.0])
+    view = problem.view(*problem.at_rest(focal_px, off))
+    _, _, slope = problem._equations(view, reach=0.03)
+    for place, change in ((0, 0.01), (1, 0.008), (2, 0.008), (3, 0.01)):
+        direction = torch.zeros(1, 7)
+        direction[0, place] = change
+        scores = []
+        for sign in (1, -1):
+            moved = problem.changed(view.camera, sign * direction)
+            scores.append(problem.view(*moved).camera.score)
+        measured = (scores[0] - scores[1]) / (2 * change)
+        assert slope[0, place].item() == pytest.approx(measured.item(), rel=0.1, abs=0.1)
