@@ -160,7 +160,7 @@ def _drawn(vertices_cam: Tensor, focal_px: Tensor, faces: Tensor, size_px: int, 
 
 
 def _blurred_iou(drawn: Tensor, target: Tensor, *, is_coarse: bool) -> Tensor:
-    """(B, S, S) twice -> (B,). Values of the coarse and of the fine phase differ in meaning; the original mixes them."""
+    """(B, S, S) twice -> (B,). Coarse and fine values differ in meaning; the original mixes them."""
     kernel_px, sigma_px = (17, 8.0) if is_coarse else (5, 3.0)
     maps = _blurred(torch.stack([drawn, target], dim=1), kernel_px, sigma_px)
     if is_coarse:

@@ -2,8 +2,8 @@
 """A first camera from points alone, in closed form.
 
 With P = (X, Y, Z) a joint and (u, v) its keypoint from the principal point, a pinhole says u (Z + Tz) = f X + f Tx, and
-likewise for v. That is linear in (f, f Tx, f Ty, Tz), in fewer unknowns when f or Tz is known; what remains is one small
-least-squares problem per person. Dividing each equation by its depth makes the errors those in the picture.
+likewise for v. That is linear in (f, f Tx, f Ty, Tz), in fewer unknowns when f or Tz is known; what remains is one
+small least-squares problem per person. Dividing each equation by its depth makes the errors those in the picture.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from torch import Tensor
 ROUNDS = 3
 NEAREST_M = 0.2
 """People are not nearer than this; noise can make the equations say so."""
-NARROWEST, WIDEST = 20.0, 0.2
-"""Bounds of the focal length, in longer sides of what the keypoints span... and of its inverse."""
 OUTLIER = 3.0
 """Keypoints count less from this many times the typical miss on."""
 
@@ -59,10 +57,9 @@ def closed_form_camera(
         depth = solution[:, 3:].clamp_min(NEAREST_M)
         lateral = solution[:, 1:3] / focal[:, None]
         ahead = (z + depth).clamp_min(NEAREST_M)
-        miss = torch.stack(
-            [focal[:, None] * (x + lateral[:, :1]) / ahead - u, focal[:, None] * (y + lateral[:, 1:]) / ahead - v]
-        )
-        miss = miss.norm(dim=0)
+        miss_x = focal[:, None] * (x + lateral[:, :1]) / ahead - u
+        miss_y = focal[:, None] * (y + lateral[:, 1:]) / ahead - v
+        miss = torch.hypot(miss_x, miss_y)
         typical = (miss * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp_min(1e-9)
         robust = 1 / (1 + (miss / (OUTLIER * typical).clamp_min(1e-9)) ** 2)
     translation = torch.cat([lateral, depth], dim=-1)

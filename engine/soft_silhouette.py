@@ -35,7 +35,7 @@ def soft_silhouette(points: Tensor, depths: Tensor, faces: Tensor, size_px: int)
 
 
 def _nearest_triangles(points: Tensor, depths: Tensor, faces: Tensor, size_px: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of triangle and pixel that count: index of the triangle, of the pixel, and 0 or 1 for the nearer, farther."""
+    """Pairs of triangle and pixel that count: the triangle, the pixel, and 0 for its nearest, 1 for the next."""
     corners = points[faces]  # (F, 3, 2)
     front = torch.nonzero(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) < 0).squeeze(1)
     front = front[(depths[faces[front]] > 0).all(1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera solver: as good as the published one on its own cases, exact where the data are, never worse than before."""
+"""The camera solver: as good as the published one on its cases, exact where the data are, never worse than before."""
 
 from dataclasses import replace
 
@@ -24,10 +24,11 @@ SIDE_PX = 256
 
 
 def random_scene(
-    seed: int, people: int = 1, centre_px: float = SIDE_PX / 2
+    seed: int, people: int = 1, centre_px: float | None = None, side_px: int = SIDE_PX
 ) -> tuple[Scene, torch.Tensor, torch.Tensor]:
     """Exact keypoints and masks of figures in random poses, with their true focal lengths and translations."""
     generator = torch.Generator().manual_seed(seed)
+    centre_px = side_px / 2 if centre_px is None else centre_px
 
     def between(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(people, *shape, generator=generator)
@@ -35,13 +36,13 @@ def random_scene(
     orientation = torch.stack([between(2.9, 3.3), between(-0.2, 0.2), between(-0.4, 0.4)], -1)
     vertices, joints = BODY(orientation, between(-0.4, 0.4, 63))
     depth = between(1.8, 4.0)
-    focal_px = depth * between(110, 150)
+    focal_px = depth * between(0.43, 0.6) * side_px
     translation = torch.cat([between(-0.15, 0.15, 2), depth[:, None]], -1)
     bodies, posed_joints = vertices + translation[:, None], joints + translation[:, None]
     points_px, keypoints_px = (
         points[..., :2] / points[..., 2:] * focal_px[:, None, None] + centre_px for points in (bodies, posed_joints)
     )
-    masks = filled(contour_of(points_px, bodies[..., 2], EDGES), points_px, SIDE_PX, SIDE_PX)
+    masks = filled(contour_of(points_px, bodies[..., 2], EDGES), points_px, side_px, side_px)
     weights = torch.zeros(people, joints.shape[1])
     weights[:, :15] = 1
     centres_px = torch.full((people, 2), centre_px)
@@ -155,12 +156,12 @@ def test_the_contour_encloses_the_silhouette():
 
 def test_the_slope_of_the_overlap_is_its_derivative():
     """Hard masks change in steps, so their difference is taken over a pixel."""
-    scene, focal_px, translation = random_scene(13)
+    scene, focal_px, translation = random_scene(13, side_px=1024)
     problem = _Problem(scene, EDGES, Freedom(depth=True))
     off = translation + torch.tensor([0.03, -0.02, 0.0])
     view = problem.view(*problem.at_rest(focal_px, off))
     _, _, slope = problem._equations(view, reach=0.03)
-    for place, change in ((0, 0.01), (1, 0.008), (2, 0.008), (3, 0.01)):
+    for place, change in ((0, 0.004), (1, 0.002), (2, 0.002), (3, 0.004)):
         direction = torch.zeros(1, 7)
         direction[0, place] = change
         scores = []
@@ -168,4 +169,4 @@ def test_the_slope_of_the_overlap_is_its_derivative():
             moved = problem.changed(view.camera, sign * direction)
             scores.append(problem.view(*moved).camera.score)
         measured = (scores[0] - scores[1]) / (2 * change)
-        assert slope[0, place].item() == pytest.approx(measured.item(), rel=0.1, abs=0.1)
+        assert slope[0, place].item() == pytest.approx(measured.item(), rel=0.05, abs=0.05)

