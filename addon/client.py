@@ -16,10 +16,7 @@ from __future__ import annotations
 import atexit
 import collections
 import math
-import os
 import queue
-import subprocess
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -28,11 +25,10 @@ from typing import Any
 
 from .. import __version__
 from ..wire import codec
-from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, Shutdown
+from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery
+from .engine_process import EngineProcess
 
-_READ_BYTES = 1 << 20
 _POLL_S = 0.02
-_LAST_WORDS = 8  # lines
 _REMEDY_DOCTOR = "`recover-body doctor` in its environment tells what is missing."
 _REMEDY_CANCELLED = "Start again when you like; nothing was changed."
 _REMEDY_COMMAND = "Check the engine's command, in the add-on's preferences or after --engine."
@@ -59,7 +55,7 @@ class EngineClient:
         self._environment = environment or {}
         self._hello_timeout_s = hello_timeout_s
         self._cancel_timeout_s = cancel_timeout_s
-        self._child: _Child | None = None
+        self._child: EngineProcess | None = None
         self._decoder = codec.Decoder()
         self._pending: dict[str, _Pending] = {}
         """Requests without an answer yet, in the order in which they were sent."""
@@ -96,7 +92,7 @@ class EngineClient:
         if self._child is None:
             self.hello, self._decoder = None, codec.Decoder()
             try:
-                self._child = _Child(self.command, self._environment, time.monotonic() + self._hello_timeout_s)
+                self._child = EngineProcess(self.command, self._environment, time.monotonic() + self._hello_timeout_s)
             except OSError as error:
                 sentence = f"The engine could not be started: {' '.join(self.command)} ({error.strerror or error})."
                 self._fail_all("engine_not_found", sentence, _REMEDY_COMMAND, exit_code=3)
@@ -259,91 +255,6 @@ class _Pending:
     @property
     def is_cancelled(self) -> bool:
         return self.deadline < math.inf
-
-
-class _Child:
-    """The process and the three threads that move its bytes."""
-
-    def __init__(self, command: Sequence[str], environment: dict[str, str], hello_deadline: float) -> None:
-        self.hello_deadline = hello_deadline
-        self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        """What came from its stdout; None at the end."""
-        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
-        self.process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_clean_environment(environment),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._write, self._listen)]
-        for thread in self._threads:
-            thread.start()
-
-    def send(self, message: Any) -> None:
-        """Put a message on its way; a writer of its own, because a picture can be larger than the pipe holds."""
-        self._outbox.put(message)
-
-    def wait(self, timeout_s: float = 2.0) -> int | None:
-        """Exit status, or None if it still lives after the timeout. Its last words have arrived then."""
-        try:
-            status = self.process.wait(timeout_s)
-            self._threads[2].join(timeout_s)
-            return status
-        except subprocess.TimeoutExpired:
-            return None
-
-    def last_words(self) -> str:
-        """The last lines of its stderr."""
-        return "\n".join(self._words)
-
-    def end(self) -> None:
-        """Ask it to end, and see to it."""
-        if self.process.poll() is None:
-            self.send(Shutdown())
-            self.send(None)
-            if self.wait(1.0) is None:
-                self.process.terminate()
-                self.wait(1.0)
-        self.kill()
-
-    def kill(self) -> None:
-        """End it now."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.wait(2.0)
-        self.send(None)
-        for thread in self._threads:
-            thread.join(1.0)
-
-    def _read(self) -> None:
-        while data := os.read(self.process.stdout.fileno(), _READ_BYTES):
-            self.received.put(data)
-        self.received.put(None)
-        self.process.stdout.close()
-
-    def _write(self) -> None:
-        # A broken pipe means that the child has gone: `_read` tells.
-        try:
-            with self.process.stdin as stdin:
-                while (message := self._outbox.get()) is not None:
-                    codec.write_message(stdin, message)
-        except OSError:
-            pass
-
-    def _listen(self) -> None:
-        with self.process.stderr as stderr:
-            for line in stderr:
-                self._words.append(line.decode(errors="replace").rstrip())
-
-
-def _clean_environment(extra: dict[str, str]) -> dict[str, str]:
-    """The process's environment without what would make another Python look into Blender's folders."""
-    dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", **extra}
 
 
 _open_clients: weakref.WeakSet[EngineClient] = weakref.WeakSet()
