@@ -26,7 +26,7 @@ _SAME_REGION = 0.4
 """Two regions are one person's when their centres lie closer than this share of the smaller one's side (and …)"""
 _SAME_SCALE = 1.7
 """… their sizes differ by less than this factor."""
-_SAME_PERSON = 0.12
+SAME_PERSON = 0.12
 """Two sets of landmarks are one person's when they lie this close on average, as a share of the person's size."""
 _SAME_PIXELS = 0.5
 """Two masks are one person's when the smaller shares more than this with the other."""
@@ -66,17 +66,22 @@ def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection
 
     With `only_largest`, tiles are looked at only when the whole picture shows nobody.
     """
-    regions = find_regions(image)
-    if not (only_largest and regions):
-        regions += [region for tile in _tiles(image.shape) for region in _in_tile(image, *tile)]
     people: list[tuple[Landmarks, Detection]] = []
-    for region in _distinct(regions):
+    for region in find_all_regions(image, only_largest):
         landmarks = find_landmarks(image, region)
-        person = None if landmarks is None else _detection(landmarks, image)
+        person = None if landmarks is None else as_detection(landmarks, image)
         if person is not None and not any(_same(person, other) for _, other in people):
             people.append((landmarks, person))
     # Last, so that nobody is looked at twice.
     return [replace(p, details=find_details(image, p.points_px, p.visibility)) for p in _share_pixels(people)]
+
+
+def find_all_regions(image: np.ndarray, only_largest: bool = False) -> list[Region]:
+    """One region per person of the picture, small people too, the surest first; see `find_people`."""
+    regions = find_regions(image)
+    if not (only_largest and regions):
+        regions += [region for tile in _tiles(image.shape) for region in _in_tile(image, *tile)]
+    return distinct(regions)
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -97,22 +102,23 @@ def _in_tile(image: np.ndarray, left: int, top: int, side: int) -> list[Region]:
     return [replace(region, centre_px=region.centre_px + np.array([left, top])) for region in found]
 
 
-def _distinct(regions: list[Region]) -> list[Region]:
+def distinct(regions: list[Region]) -> list[Region]:
     """One region per person, as far as regions alone tell; the surest first."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda r: -r.score):
-        if not any(_same_region(region, other) for other in kept):
+        if not any(same_region(region, other) for other in kept):
             kept.append(region)
     return kept
 
 
-def _same_region(a: Region, b: Region) -> bool:
+def same_region(a: Region, b: Region) -> bool:
+    """Whether two regions are likely one person's."""
     small, large = sorted((a.side_px, b.side_px))
     return large < _SAME_SCALE * small and np.linalg.norm(a.centre_px - b.centre_px) < _SAME_REGION * small / 2
 
 
-def _detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
-    """None where it is not a person after all."""
+def as_detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
+    """Landmarks found in an image as a person without details; None where it is not a person after all."""
     height, width = image.shape[:2]
     inside = ((landmarks.points_px >= 0) & (landmarks.points_px <= (width, height))).all(1)
     visibility = landmarks.visibility * inside
@@ -140,7 +146,7 @@ def _same(a: Detection, b: Detection) -> bool:
     size = min(np.linalg.norm(d.box_px[2:] - d.box_px[:2]) for d in (a, b))
     both = np.minimum(a.visibility, b.visibility)
     apart = np.linalg.norm(a.points_px - b.points_px, axis=1)
-    return both.sum() > 3 and float((both * apart).sum() / both.sum()) < _SAME_PERSON * size
+    return both.sum() > 3 and float((both * apart).sum() / both.sum()) < SAME_PERSON * size
 
 
 def _share_pixels(people: list[tuple[Landmarks, Detection]]) -> list[Detection]:

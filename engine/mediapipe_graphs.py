@@ -9,6 +9,7 @@ looks closer at hands and face.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -138,7 +139,9 @@ def find_regions(image: np.ndarray) -> list[Region]:
 def find_landmarks(image: np.ndarray, region: Region) -> Landmarks | None:
     """Landmarks of the person in a region of an (H, W, 3) uint8 RGB picture; None where the network sees nobody."""
     height, width = image.shape[:2]
-    answer = _follower().run(image=_image_packet(image), region=_region_packet(region, width, height))
+    answer = _follower(threading.get_ident()).run(
+        image=_image_packet(image), region=_region_packet(region, width, height)
+    )
     if any(answer[name] is None for name in ("landmarks", "metric", "mask")):
         return None
     get = _getter()
@@ -212,8 +215,9 @@ def _finder() -> _Graph:
     return _Graph(_FIND_PEOPLE, ("detections",), {})
 
 
-@lru_cache(maxsize=1)
-def _follower() -> _Graph:
+@lru_cache(maxsize=8)
+def _follower(thread: int) -> _Graph:
+    """Each thread has one of its own, since a graph answers one question at a time."""
     _prepare()
     from mediapipe.python import packet_creator
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Person masks of a clip: cut out, no finer than the network that made them, and packed. A minute takes a few MB."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A person's pixels in one frame."""
+
+    packed: bytes
+    """Bits of the cut, row after row, compressed."""
+    left: int
+    """Pixels of the *reduced* full image left of the cut."""
+    top: int
+    """… and above it."""
+    width: int
+    """Of the cut, reduced pixels."""
+    height: int
+    scale: float
+    """Reduced pixels per pixel of the full image, at most 1."""
+    image_width: int
+    """Of the full image."""
+    image_height: int
+
+    @classmethod
+    def of(
+        cls, cut: np.ndarray, left_px: float, top_px: float, scale: float, image_width: int, image_height: int
+    ) -> PackedMask:
+        """From a cut (h, w) bool whose corner lies at (left_px, top_px) of the full image, reduced by `scale`."""
+        height, width = cut.shape
+        packed = zlib.compress(np.packbits(cut).tobytes(), 1)
+        return cls(
+            packed, round(left_px * scale), round(top_px * scale), width, height, scale, image_width, image_height
+        )
+
+    @property
+    def cut(self) -> np.ndarray:
+        """(height, width) bool."""
+        bits = np.frombuffer(zlib.decompress(self.packed), np.uint8)
+        return np.unpackbits(bits, count=self.width * self.height).reshape(self.height, self.width).astype(bool)
+
+    @property
+    def reduced_size(self) -> tuple[int, int]:
+        """Width and height of the whole picture, reduced."""
+        return round(self.image_width * self.scale), round(self.image_height * self.scale)
+
+    def whole(self) -> np.ndarray:
+        """(H, W) bool in the full image."""
+        whole = np.zeros((self.image_height, self.image_width), bool)
+        left, top = round(self.left / self.scale), round(self.top / self.scale)
+        right = min(round((self.left + self.width) / self.scale), self.image_width)
+        bottom = min(round((self.top + self.height) / self.scale), self.image_height)
+        cut = self.cut.astype(np.uint8)
+        if self.scale != 1:
+            enlarged = cv2.resize(cut * 255, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+            cut = enlarged > 127
+        whole[top:bottom, left:right] = cut[: bottom - top, : right - left]
+        return whole
+
+    def overlap(self, drawn: np.ndarray) -> float:
+        """Pixels in both / pixels in either, for a mask of the whole picture, reduced (h, w)."""
+        cut = self.cut
+        part = drawn[self.top : self.top + self.height, self.left : self.left + self.width]
+        both = np.count_nonzero(part & cut[: part.shape[0], : part.shape[1]])
+        either = np.count_nonzero(drawn) + np.count_nonzero(cut) - both
+        return both / either if either else 0.0

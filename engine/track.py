@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Follows people through a clip: who is who, from the first frame to the last.
+
+Whoever has been found is followed from frame to frame by where the body pointed last, which costs one network pass.
+Now and then, and whenever somebody is lost, the whole picture is searched. Two tracks that have run onto one person are
+told apart by motion and colours; who was lost is recognised by the same. A cut ends all tracks: after it nobody is
+assumed to be who stood there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from . import detect, follow
+from .detect import find_all_regions
+from .follow import Sighting
+from .mediapipe_graphs import Region
+
+SEARCH_EVERY_S, SEARCH_TILES_EVERY_S, SEARCH_LOST_EVERY_S = 0.5, 2.0, 0.15
+"""How often the picture is searched as a whole, for small people too, and while somebody is missing."""
+DETAILS_EVERY_S = 0.2
+"""How often hands and faces are looked at."""
+REMEMBERED_S = 2.0
+"""Who has been away for longer is a new person."""
+SHORTEST_S = 0.3
+"""Tracks with less than this are no people but mistakes."""
+STILL_FOLLOWED = 3
+"""Frames after which who was not seen is searched for rather than followed."""
+JUMP = 0.35
+"""Who moves farther than this from where the motion led, as a share of the size, per frame, is somebody else."""
+LOOK_APART = 0.45
+"""Colours that differ by more than this (0: equal, 1: nothing in common) are somebody else's."""
+_LOOK_MEMORY = 0.95
+_CUT_LEVELS, _CUT_FACTOR = 24.0, 4.0
+"""Between neighbouring frames of one shot, grey levels differ by less than this on average, or not suddenly more."""
+_THREADS = 2
+
+
+@dataclass(eq=False)
+class Track:
+    """One person over time."""
+
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+    """By frame index."""
+    look: np.ndarray | None = None
+    """Running mean of the colours."""
+    velocity_px: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """(2,) per frame."""
+    is_ended: bool = False
+    """Cut off by a change of shot, or forgotten."""
+
+    @property
+    def last(self) -> int:
+        """Index of the last frame the person was seen in."""
+        return next(reversed(self.sightings))
+
+    @property
+    def area_px(self) -> float:
+        """Sum of the boxes: who is large, and for long, comes first."""
+        return float(sum(np.prod(s.box_px[2:] - s.box_px[:2]) for s in self.sightings.values()))
+
+    def region_at(self, index: int) -> Region:
+        """Where to look, if the motion goes on."""
+        seen = self.sightings[self.last]
+        ahead = min(index - self.last, 5)
+        return replace(seen.next_region, centre_px=seen.next_region.centre_px + ahead * self.velocity_px)
+
+    def surprise(self, sighting: Sighting, index: int) -> float:
+        """0 for exactly what was expected; 1 at the edge of belief. Infinite beyond."""
+        gap = index - self.last
+        seen = self.sightings[self.last]
+        expected = seen.centre_px + min(gap, 5) * self.velocity_px
+        reach = JUMP * seen.size_px * np.sqrt(gap)
+        off = np.linalg.norm(sighting.centre_px - expected) / reach
+        look = look_apart(self.look, sighting.look) / LOOK_APART
+        return float(np.hypot(off, look)) if off < 1 and look < 1 else np.inf
+
+    def add(self, index: int, sighting: Sighting) -> None:
+        """One more frame."""
+        if self.sightings:
+            moved = (sighting.centre_px - self.sightings[self.last].centre_px) / (index - self.last)
+            self.velocity_px = 0.6 * self.velocity_px + 0.4 * moved
+            self.look = _LOOK_MEMORY * self.look + (1 - _LOOK_MEMORY) * sighting.look
+        else:
+            self.look = sighting.look
+        self.sightings[index] = sighting
+
+
+def look_apart(a: np.ndarray, b: np.ndarray) -> float:
+    """0 (equal) to 1: Hellinger's distance between two histograms."""
+    return float(np.sqrt(max(0.0, 1 - np.sqrt(a * b).sum())))
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Everybody in a clip, and what the clip was."""
+
+    tracks: list[Track]
+    """Largest over the whole clip first."""
+    unreadable: list[int]
+    """Indices of frames that could not be decoded."""
+    cuts: list[int]
+    """Indices of the first frames of new shots."""
+
+
+def follow_people(
+    images: Iterable[np.ndarray | None],
+    fps: float,
+    only_largest: bool = False,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Followed:
+    """Follow everybody. `fps` is the pictures' rate; `tell` is told the index of each frame before work on it."""
+    tracker, unreadable, cuts, before = Tracker(fps, only_largest), [], [], _Shots()
+    for index, image in enumerate(images):
+        tell(index)
+        if image is None:
+            unreadable.append(index)
+            continue
+        if before.is_cut(image):
+            cuts.append(index)
+            tracker.cut()
+        tracker.see(index, image)
+    shortest = SHORTEST_S * fps
+    tracks = [t for t in tracker.tracks if len(t.sightings) >= min(shortest, len(before))]
+    return Followed(sorted(tracks, key=lambda t: -t.area_px), unreadable, cuts)
+
+
+class Tracker:
+    """The tracks so far."""
+
+    def __init__(self, fps: float, only_largest: bool = False) -> None:
+        self.tracks: list[Track] = []
+        self._only_largest = only_largest
+        self._fps = fps
+        self._searched = self._searched_tiles = self._detailed = -(10**9)
+
+    def cut(self) -> None:
+        """What comes next is another shot."""
+        for track in self.tracks:
+            track.is_ended = True
+        self._searched = self._searched_tiles = -(10**9)
+
+    def see(self, index: int, image: np.ndarray) -> None:
+        """The next frame."""
+        # A frame that cannot be decoded, or a blink, loses nobody.
+        active = [t for t in self.tracks if not t.is_ended and index - t.last <= STILL_FOLLOWED]
+        found = list(_pool().map(lambda t: follow.see(image, t.region_at(index)), active))
+        accepted = self._resolve(index, active, found)
+        away = [t for t in self.tracks if not t.is_ended and t not in accepted]
+        for track in away:
+            track.is_ended = index - track.last > REMEMBERED_S * self._fps
+        if self._is_time_to_search(index, bool(away) or not accepted):
+            self._search(index, image, accepted, [t for t in away if not t.is_ended])
+        if index - self._detailed >= DETAILS_EVERY_S * self._fps:
+            self._detailed = index
+            accepted = {t: follow.with_details(image, s) for t, s in accepted.items()}
+        for track, sighting in accepted.items():
+            track.add(index, sighting)
+
+    def _resolve(self, index: int, tracks: list[Track], found: list[Sighting | None]) -> dict[Track, Sighting]:
+        """Who was really seen where: the least surprising first, and nobody twice."""
+        ranked = sorted(
+            ((t.surprise(s, index), n, t, s) for n, (t, s) in enumerate(zip(tracks, found, strict=True)) if s),
+            key=lambda entry: entry[:2],
+        )
+        accepted: dict[Track, Sighting] = {}
+        for surprise, _, track, sighting in ranked:
+            taken = any(follow.is_same_person(sighting, other) for other in accepted.values())
+            if np.isfinite(surprise) and not taken:
+                accepted[track] = sighting
+        return accepted
+
+    def _is_time_to_search(self, index: int, somebody_is_missing: bool) -> bool:
+        every_s = SEARCH_LOST_EVERY_S if somebody_is_missing else SEARCH_EVERY_S
+        return index - self._searched >= every_s * self._fps
+
+    def _search(self, index: int, image: np.ndarray, accepted: dict[Track, Sighting], away: list[Track]) -> None:
+        """Find people whom nobody follows, and say who they are. Adds to `accepted`."""
+        self._searched = index
+        everywhere = index - self._searched_tiles >= SEARCH_TILES_EVERY_S * self._fps
+        if everywhere:
+            self._searched_tiles = index
+        regions = find_all_regions(image, self._only_largest) if everywhere else detect.find_regions(image)
+        known = [s.next_region for s in accepted.values()]
+        regions = [r for r in regions if not any(detect.same_region(r, other) for other in known)]
+        for sighting in _pool().map(lambda region: follow.see(image, region), regions):
+            if sighting is None or any(follow.is_same_person(sighting, other) for other in accepted.values()):
+                continue
+            back = min((t for t in away if t not in accepted), key=lambda t: t.surprise(sighting, index), default=None)
+            if back is None or not np.isfinite(back.surprise(sighting, index)):
+                back = Track()
+                self.tracks.append(back)
+            accepted[back] = sighting
+
+
+class _Shots:
+    """Notices cuts by how much small grey pictures differ."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._usual = 2.0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def is_cut(self, image: np.ndarray) -> bool:
+        self._count += 1
+        small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32).mean(-1)
+        last, self._last = self._last, small
+        if last is None:
+            return False
+        change = float(np.abs(small - last).mean())
+        is_cut = change > _CUT_LEVELS and change > _CUT_FACTOR * self._usual
+        if not is_cut:
+            self._usual = 0.9 * self._usual + 0.1 * max(change, 1.0)
+        return is_cut
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    """Kept for good: each of its threads keeps a network."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="follow")
