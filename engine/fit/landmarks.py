@@ -12,14 +12,14 @@ from .kinematics import BODY_JOINTS, BodyPoints, Posed, Skeleton, projected, ski
 from .points import LandmarkPoints
 from .solver import System
 
-IMAGE_SIGMA = 0.015
+IMAGE_SIGMA = 0.02
 """Standard deviation of an image landmark, as a share of the person's size in the picture."""
 IMAGE_WIDTH = 3.0
 """Standard deviations at which an image landmark begins to count as an outlier."""
 METRIC_SIGMA_M = 0.10
 """Standard deviation of a metric landmark relative to the hips, mostly in depth (measured on renders)."""
 METRIC_WIDTH = 2.5
-METRIC_WEIGHT = 0.5
+METRIC_WEIGHT = 1.0
 """Metric and image landmarks come from one network, so they are not two independent observations."""
 
 
