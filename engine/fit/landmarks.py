@@ -12,7 +12,7 @@ from .kinematics import BODY_JOINTS, BodyPoints, Posed, Skeleton, projected, ski
 from .points import LandmarkPoints
 from .solver import System
 
-IMAGE_SIGMA = 0.02
+IMAGE_SIGMA = 0.015
 """Standard deviation of an image landmark, as a share of the person's size in the picture."""
 IMAGE_WIDTH = 3.0
 """Standard deviations at which an image landmark begins to count as an outlier."""
