@@ -13,7 +13,7 @@ Paper of the problem: Wang et al., "BLADE" (CVPR 2025); its own way of solving i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from ..models.rotations_torch import matrix_to_rotvec, rotvec_to_matrix
 from .camera_start import closed_form_camera
 from .contour import Contour, Edges, contour_of, filled
 from .mask_evidence import MaskEvidence, Pieces, nearest_pieces, outer_pieces
+from .solver_window import Windows, windows_around
 
 FOCAL, RIGHT, DOWN, DEPTH, TURN, POSE = 0, 1, 2, 3, slice(4, 7), slice(7, None)
 """Places in the vector of unknowns: ln f, Tx / Tz, Ty / Tz, ln Tz, a rotation vector, and what the pose has."""
@@ -37,8 +38,10 @@ OUTLINE_REACHES = (0.2, 0.03)
 OUTLINE_ROWS = 30.0
 """Neighbouring places of an outline say the same: all together count as so many independent ones."""
 DAMPING = 1e-3
-CLIMB_START_PX = 1.0
-"""How far the outline moves, about, in the first step that increases the overlap itself."""
+DAMPING_LIMIT = 1e3
+"""With more damping than this a step no longer matters."""
+CLIMB_START_PX, CLIMB_END_PX = 1.0, 0.05
+"""How far the outline moves, about, in the first step that increases the overlap itself, and when to give up."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Scene:
     centres_px: Tensor  # (B, 2) principal points
     depth_m: Tensor | None = None  # (B,) what is believed about Tz
     focal_px: Tensor | None = None  # (B,) the focal length where it is known
+    inside: Tensor | None = None  # (B, H, W) bool, false where the mask tells nothing (a padded picture's rim)
     articulation: Articulation | None = None
 
     @property
@@ -131,16 +135,30 @@ def solve_camera(
 ) -> Camera:
     """The best camera found for each body, and no worse than `start`: focal lengths (B,) and translations (B, 3).
 
-    `steps` are those towards the outline and those that increase the overlap.
+    `steps` are those towards the outline and those that increase the overlap. Large pictures are looked at in a
+    window around each person; the overlap is that within the window.
     """
-    problem = _Problem(scene, edges, freedom)
+    windows = windows_around(scene.masks, scene.keypoints_px, scene.weights, scene.inside)
+    problem = _Problem(_in_windows(scene, windows), edges, freedom)
     best = None
     for focal_px, translation in _starts(scene, start):
+        focal_px = focal_px * windows.scales
         view = problem.view(*problem.at_rest(focal_px, translation))
         view = problem.approached(view, steps[0])
         view = problem.climbed(view, steps[1])
         best = view.camera if best is None else _chosen(view.camera.score > best.score, view.camera, best)
-    return best
+    return replace(best, focal_px=best.focal_px / windows.scales if scene.focal_px is None else scene.focal_px)
+
+
+def _in_windows(scene: Scene, windows: Windows) -> Scene:
+    return replace(
+        scene,
+        keypoints_px=windows.to_window(scene.keypoints_px),
+        centres_px=windows.to_window(scene.centres_px),
+        focal_px=None if scene.focal_px is None else scene.focal_px * windows.scales,
+        masks=windows.masks,
+        inside=windows.inside,
+    )
 
 
 def _starts(scene: Scene, start: tuple[Tensor, Tensor] | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -156,7 +174,7 @@ class _Problem:
     def __init__(self, scene: Scene, edges: Edges, freedom: Freedom):
         self.scene, self.edges = scene, edges
         self.sizes_px = scene.sizes_px
-        self.evidence = MaskEvidence.of(scene.masks, scene.vertices.dtype)
+        self.evidence = MaskEvidence.of(scene.masks, scene.inside, scene.vertices.dtype)
         pose = scene.articulation.pose if scene.articulation else scene.vertices.new_zeros(len(scene.vertices), 0)
         self.first_pose = pose
         like = dict(dtype=pose.dtype, device=pose.device)
@@ -175,7 +193,7 @@ class _Problem:
         return focal_px, translation, turn, self.first_pose
 
     def view(self, focal_px: Tensor, translation: Tensor, turn: Tensor, pose: Tensor) -> _View:
-        scene, evidence = self.scene, self.evidence
+        scene = self.scene
         shape = scene.articulation.posed(pose) if scene.articulation else (scene.vertices, scene.joints)
         bodies, joints = (points @ turn.mT + translation[:, None] for points in shape)
         points_px, joints_px = (
@@ -184,8 +202,7 @@ class _Problem:
         )
         contour = contour_of(points_px, bodies[..., 2], self.edges)
         drawn = filled(contour, points_px, *scene.masks.shape[1:])
-        both = (drawn & scene.masks).sum((1, 2))
-        iou = both / (drawn.sum((1, 2)) + evidence.areas_px - both).clamp_min(1)
+        iou, _ = self.evidence.overlap(drawn)
         away = self._away(joints_px)
         limited = away / (1 + (away / KEYPOINT_REACH) ** 2).sqrt()
         miss = (limited * scene.weights).sum(1) / scene.weights.sum(1).clamp_min(1e-9)
@@ -201,7 +218,9 @@ class _Problem:
             matrix, vector, _ = self._equations(view, reach)
             change = self._solved(matrix, vector, damping)
             view, is_better = self._taken(view, change)
-            damping = torch.where(is_better, damping / 4, damping * 8).clamp(1e-7, 1e4)
+            damping = torch.where(is_better, damping / 4, damping * 8).clamp_min(1e-7)
+            if (damping > DAMPING_LIMIT).all():
+                break
         return view
 
     def climbed(self, view: _View, steps: int) -> _View:
@@ -216,6 +235,8 @@ class _Problem:
             length_px = length * OUTLINE_SIGMA * self.sizes_px / OUTLINE_ROWS**0.5
             view, is_better = self._taken(view, change * (reach_px / length_px)[:, None])
             reach_px = torch.where(is_better, reach_px * 1.5, reach_px / 2)
+            if (reach_px < CLIMB_END_PX).all():
+                break
         return view
 
     def changed(self, camera: Camera, change: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -260,7 +281,7 @@ class _Problem:
         vector = torch.einsum("bk,bkci,bkc->bi", weights, rows, errors)
         slope = self._miss_slope(away, errors, rows)
 
-        pieces = outer_pieces(view.contour, view.points_px, view.drawn)
+        pieces = outer_pieces(view.contour, view.points_px, view.drawn, self.evidence.inside)
         rows = self._piece_rows(view, pieces, slopes[0])  # (N, 2, U)
         distance, grows = self.evidence.distance(pieces.person, pieces.spot_px)
         nearest, way = nearest_pieces(self.evidence, pieces)
@@ -300,13 +321,11 @@ class _Problem:
     def _overlap_slope(self, view: _View, pieces: Pieces, outward: Tensor, distance_px: Tensor) -> Tensor:
         """The derivative of intersection over union: what the moving outline sweeps, inside and outside the mask."""
         swept = pieces.length_px[:, None] * outward  # square pixels
-        area = torch.zeros_like(view.camera.pose.new_zeros(len(self.sizes_px), outward.shape[1]))
-        area = area.index_add(0, pieces.person, swept)
+        area = swept.new_zeros(len(self.sizes_px), swept.shape[1]).index_add(0, pieces.person, swept)
         is_inside = (0.5 - distance_px).clamp(0, 1)
         both = torch.zeros_like(area).index_add(0, pieces.person, is_inside[:, None] * swept)
-        union = self.evidence.areas_px + view.drawn.sum((1, 2))
-        union = (union / (1 + view.camera.iou)).clamp_min(1.0)
-        return (both - view.camera.iou[:, None] * (area - both)) / union[:, None]
+        iou, union = self.evidence.overlap(view.drawn)
+        return (both - iou[:, None] * (area - both)) / union[:, None]
 
     def _piece_rows(self, view: _View, pieces: Pieces, vertex_slopes: Tensor | None) -> Tensor:
         contour = view.contour

@@ -28,14 +28,24 @@ class MaskEvidence:
     distances_px: Tensor  # (B, H, W) from a pixel's centre to the mask's border, negative inside
     border_px: Tensor  # (B, N, 2) places on the border; where there are fewer than N, the rest is infinitely far
     areas_px: Tensor  # (B,)
+    inside: Tensor  # (B, H, W) bool, false where the picture shows nothing and nothing is known
 
     @classmethod
-    def of(cls, masks: Tensor, dtype: torch.dtype) -> MaskEvidence:
-        arrays = masks.cpu().numpy().astype(np.uint8)
-        distances = np.stack([_signed_distance(mask) for mask in arrays])
-        borders = np.stack([_border(mask) for mask in arrays])
+    def of(cls, masks: Tensor, inside: Tensor | None, dtype: torch.dtype) -> MaskEvidence:
+        inside = torch.ones_like(masks) if inside is None else inside
+        masks = masks & inside
+        pairs = list(zip(*(x.cpu().numpy().astype(np.uint8) for x in (masks, inside)), strict=True))
+        distances = np.stack([_signed_distance(*pair) for pair in pairs])
+        borders = np.stack([_border(*pair) for pair in pairs])
         distances, borders = (torch.from_numpy(x).to(masks.device, dtype) for x in (distances, borders))
-        return cls(masks, distances, borders, masks.sum((1, 2)).to(dtype))
+        return cls(masks, distances, borders, masks.sum((1, 2)).to(dtype), inside)
+
+    def overlap(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """Intersection over union with silhouettes (B, H, W), and the union in pixels, where something is known."""
+        drawn = drawn & self.inside
+        both = (drawn & self.masks).sum((1, 2))
+        union = (drawn.sum((1, 2)) + self.areas_px - both).clamp_min(1)
+        return both / union, union
 
     def distance(self, person: Tensor, spot_px: Tensor) -> tuple[Tensor, Tensor]:
         """Distance (N,) at places (N, 2), and how it grows per pixel (N, 2)."""
@@ -62,8 +72,11 @@ class Pieces:
     length_px: Tensor  # (N,)
 
 
-def outer_pieces(contour: Contour, points_px: Tensor, drawn: Tensor) -> Pieces:
-    """`points_px` (B, V, 2) of the vertices, `drawn` (B, H, W) the silhouettes that the contour encloses."""
+def outer_pieces(contour: Contour, points_px: Tensor, drawn: Tensor, inside: Tensor) -> Pieces:
+    """`points_px` (B, V, 2) of the vertices, `drawn` (B, H, W) the silhouettes that the contour encloses.
+
+    Only pieces `inside` (B, H, W) the known part of the pictures.
+    """
     start, end = points_px[contour.person, contour.start], points_px[contour.person, contour.end]
     along = end - start
     length = along.norm(dim=-1)
@@ -76,8 +89,8 @@ def outer_pieces(contour: Contour, points_px: Tensor, drawn: Tensor) -> Pieces:
     height, width = drawn.shape[1:]
     in_frame = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     person = contour.person[edge]
-    is_covered = drawn[person, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    kept = torch.nonzero(in_frame & ~is_covered)[:, 0]
+    pixel = person, row.clamp(0, height - 1), column.clamp(0, width - 1)
+    kept = torch.nonzero(in_frame & ~drawn[pixel] & inside[pixel])[:, 0]
     edge = edge[kept]
     return Pieces(person[kept], edge, share[kept], spot[kept], normal[edge], length[edge] / PIECES)
 
@@ -97,19 +110,19 @@ def nearest_pieces(evidence: MaskEvidence, pieces: Pieces) -> tuple[Tensor, Tens
     return torch.cat(chosen), torch.cat(ways)
 
 
-def _signed_distance(mask: np.ndarray) -> np.ndarray:
-    outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    inside = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Distances are to the centres of pixels; the border lies half a pixel before them. Beyond the picture's frame
-    # nothing is known, and the frame itself is no border.
-    return np.where(mask > 0, 0.5 - inside, outside - 0.5)
+def _signed_distance(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
+    to_person = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # The person may go on where nothing is known, so that is no background to measure to.
+    to_background = cv2.distanceTransform(mask | (1 - known), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Distances are to the centres of pixels; the border lies half a pixel before them.
+    return np.where(mask > 0, 0.5 - to_background, to_person - 0.5)
 
 
-def _border(mask: np.ndarray) -> np.ndarray:
+def _border(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(BORDER_POINTS, 2) places where a pixel of the person meets one of the background."""
-    rows, columns = np.nonzero(mask[:, 1:] != mask[:, :-1])
+    rows, columns = np.nonzero((mask[:, 1:] != mask[:, :-1]) & ((known[:, 1:] & known[:, :-1]) > 0))
     upright = np.stack([columns + 1.0, rows + 0.5], -1)
-    rows, columns = np.nonzero(mask[1:] != mask[:-1])
+    rows, columns = np.nonzero((mask[1:] != mask[:-1]) & ((known[1:] & known[:-1]) > 0))
     level = np.stack([columns + 0.5, rows + 1.0], -1)
     places = np.concatenate([upright, level])
     if len(places) > BORDER_POINTS:

@@ -12,6 +12,7 @@ from recover_body.engine.camera_solver import Freedom, Scene, _Problem, solve_ca
 from recover_body.engine.camera_start import closed_form_camera
 from recover_body.engine.contour import Edges, contour_of, filled
 from recover_body.engine.raster import silhouette
+from recover_body.engine.solver_window import windows_around
 from recover_body.tests.parity.blade import check_camera_solver
 from recover_body.tests.parity.report import COMMITTED, Fixture
 from recover_body.tests.parity.toy_body import SolverCase, ToyBody
@@ -170,3 +171,38 @@ def test_the_slope_of_the_overlap_is_its_derivative():
             scores.append(problem.view(*moved).camera.score)
         measured = (scores[0] - scores[1]) / (2 * change)
         assert slope[0, place].item() == pytest.approx(measured.item(), rel=0.05, abs=0.05)
+
+
+def test_a_large_picture_gives_the_camera_of_a_small_one():
+    """Exact too, though the outline is compared in a smaller window."""
+    scene, focal_px, translation = random_scene(14, side_px=2000, centre_px=900.0)
+    camera = solve_camera(scene, EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=2e-3, atol=0)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=2e-3)
+    assert (camera.iou > 0.99).all()
+
+
+def test_windows_show_what_lies_there():
+    centre_px, radii_px = np.array([700.3, 805.8]), np.array([210.0, 390.0])
+    y, x = np.mgrid[:1500, :1300] + 0.5
+    mask = torch.from_numpy(((x - centre_px[0]) / radii_px[0]) ** 2 + ((y - centre_px[1]) / radii_px[1]) ** 2 < 1)
+    there = torch.from_numpy(centre_px).float()[None, None]
+    windows = windows_around(mask[None], there, torch.ones(1, 1))
+    scale = windows.scales.item()
+    assert scale < 1
+    rows, columns = torch.nonzero(windows.masks[0], as_tuple=True)
+    seen = torch.stack([columns, rows], -1).float().mean(0) + 0.5
+    torch.testing.assert_close(windows.to_window(there)[0, 0], seen, atol=0.1, rtol=0)
+    assert windows.masks.sum().item() == pytest.approx(np.pi * radii_px.prod() * scale**2, rel=0.002)
+
+
+def test_a_person_cut_by_the_frame_still_gives_the_camera():
+    """Beyond the frame nothing is known, so that a missing foot is not a short leg."""
+    scene, focal_px, translation = random_scene(16)
+    rows = torch.nonzero(scene.masks[0].any(1))[:, 0]
+    cut = int(rows[0] + 0.6 * (rows[-1] - rows[0]))
+    weights = scene.weights * (scene.keypoints_px[..., 1] < cut)
+    camera = solve_camera(replace(scene, masks=scene.masks[:, :cut], weights=weights), EDGES)
+    torch.testing.assert_close(camera.focal_px, focal_px, rtol=0.01, atol=0)
+    torch.testing.assert_close(camera.translation, translation, rtol=0, atol=0.01)
+    assert (camera.iou > 0.99).all()

@@ -345,7 +345,8 @@ def _check_published_solver(fixture: Fixture, name: str, case: SolverCase) -> No
 def _check_our_solver(fixture: Fixture, name: str, case: SolverCase) -> None:
     scene, freedom = case.ours()
     camera = solve_camera(scene, Edges.of(case.body.faces), freedom)
-    fixture.note(f"{name} overlap lost", (case["hard_iou_best"] - camera.iou).clamp_min(0).max(), 0.0)
+    lost = (case["hard_iou_best"] - case.overlap(camera)).clamp_min(0).max()
+    fixture.note(f"{name} overlap lost", lost, 0.0)
     is_exact = not any(case.options[key] for key in ("tz_err", "kp_noise_px", "pose_noise"))
     if is_exact:
         fixture.note(f"{name} focal length", (camera.focal_px / case["gt_f"] - 1).abs().max(), 0.01)

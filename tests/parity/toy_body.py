@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recover_body.engine.camera_published import Evidence, Rates, State
-from recover_body.engine.camera_solver import Articulation, Freedom, Scene
+from recover_body.engine.camera_solver import Articulation, Camera, Freedom, Scene
+from recover_body.engine.contour import Edges, contour_of, filled
 from recover_body.engine.solver_keypoints import CHIN, IS_FINGER, IS_HELD, SMPLX_144
 from recover_body.models.rotations_torch import rotvec_to_matrix
 
@@ -79,6 +80,16 @@ class SolverCase:
     def given(self) -> tuple[Tensor, Tensor]:
         """Vertices and joints of the body that the solver is given."""
         return self.body(self["in_global_orient"], self["in_body_pose"])
+
+    def overlap(self, camera: Camera) -> Tensor:
+        """(B,) hard intersection over union in the whole picture."""
+        scene, _ = self.ours()
+        vertices = scene.articulation.posed(camera.pose)[0] if scene.articulation else scene.vertices
+        bodies = vertices @ camera.turn.mT + camera.translation[:, None]
+        side_px = scene.masks.shape[-1]
+        points_px = bodies[..., :2] / bodies[..., 2:] * camera.focal_px[:, None, None] + side_px / 2
+        drawn = filled(contour_of(points_px, bodies[..., 2], Edges.of(self.body.faces)), points_px, side_px, side_px)
+        return (drawn & scene.masks).sum((1, 2)) / (drawn | scene.masks).sum((1, 2))
 
     def published(self) -> tuple[State, Evidence, Rates]:
         good = self["good_flag"].float()
