@@ -13,11 +13,12 @@ import numpy as np
 from .. import __version__
 from ..wire.messages import Progress, RecoverRequest, Recovery
 from ..wire.take import CameraTrack, PersonTrack, Take
-from . import frames, rigging, verdict, world
+from . import rigging, verdict, world
 from .backends import registry
 from .backends.base import Bodies, BodyTrack
 from .cameras import initial_camera
 from .errors import NobodyFound
+from .footage import open_footage
 
 # How the whole request's time is shared out, for the progress bar: stage -> (start, end).
 _SHARE = {"read": (0.0, 0.05), "recover": (0.05, 0.85), "verdict": (0.85, 0.95), "rig": (0.95, 1.0)}
@@ -28,7 +29,7 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
     clock = _Clock(request.request_id, on_progress)
 
     with clock.stage("read"):
-        footage = frames.read(request.source, request.data)
+        footage = open_footage(request.source, request.data, request.frames)
         backend = registry.choose(request.backend)
     with clock.stage("recover"):
         camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)

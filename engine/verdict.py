@@ -11,6 +11,7 @@ from ..models.body_model import load_body
 from ..wire.frames import project
 from .backends.base import BodyTrack
 from .cameras import Pinhole
+from .masks import PackedMask
 from .raster import silhouette
 
 TRUSTED = 0.5
@@ -34,7 +35,7 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
     model = load_body(body)
     frames = len(track.present)
     iou, error_px, error_percent = (np.full(frames, np.nan) for _ in range(3))
-    for frame in np.flatnonzero(track.present):
+    for frame in np.flatnonzero(track.present & (track.score > 0)):  # others were filled in
         vertices_cam = model.forward(
             track.pose[frame : frame + 1],
             track.betas,
@@ -43,12 +44,19 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
         ).vertices[0]
         mask = track.masks[frame]
         if mask is not None:
-            drawn = silhouette(vertices_cam, model.faces, camera.matrix, camera.width, camera.height)
-            iou[frame] = intersection_over_union(drawn, mask)
+            iou[frame] = _overlap(mask, vertices_cam, model.faces, camera)
         error_px[frame] = reprojection(track.keypoints_px[frame], track.reprojected_px[frame])
         size_px = size_in_picture(project(vertices_cam, camera.matrix), camera.width, camera.height)
         error_percent[frame] = 100 * error_px[frame] / size_px
     return Verdict(iou, error_px, error_percent)
+
+
+def _overlap(mask: np.ndarray | PackedMask, vertices_cam: np.ndarray, faces: np.ndarray, camera: Pinhole) -> float:
+    """Body's silhouette against the mask, as fine as the mask is."""
+    if isinstance(mask, PackedMask):
+        reduced = np.diag([mask.scale, mask.scale, 1.0]) @ camera.matrix
+        return mask.overlap(silhouette(vertices_cam, faces, reduced, *mask.reduced_size))
+    return intersection_over_union(silhouette(vertices_cam, faces, camera.matrix, camera.width, camera.height), mask)
 
 
 def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from ...wire.messages import RecoverRequest
 from ..cameras import Pinhole
 from ..frames import Footage
+from ..masks import PackedMask
 
 Report = Callable[[str, float, str], None]
 """report(stage, fraction of the backend's own work 0..1, detail). Raises Cancelled when the request was stopped."""
@@ -32,8 +33,8 @@ class BodyTrack:
     keypoints_px: np.ndarray
     joint_confidence: np.ndarray
     joint_inferred: np.ndarray
-    masks: tuple[np.ndarray | None, ...]
-    """F person masks, each (H, W) bool in the full image, or None where the backend has none."""
+    masks: tuple[np.ndarray | PackedMask | None, ...]
+    """F person masks, each (H, W) bool in the full image, or packed in a clip; None where the backend has none."""
     reprojected_px: np.ndarray
     """(F, K, 2) where the recovered body has the keypoints, through the recovered camera; NaN where it has none."""
     notes: tuple[str, ...] = ()

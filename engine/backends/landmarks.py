@@ -3,28 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ...wire.messages import RecoverRequest
 from .. import detect
 from ..cameras import Pinhole
 from ..detect import Detection
-from ..errors import BadRequest
-from ..fit.body_fit import BodyFit, Fit, Observations
+from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps, fit_close_ups
+from ..fit.key_fit import camera_notes, fit_keys
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
-
-CERTAIN = 0.25
-"""A joint whose spread the landmarks reduced by less than this comes from the prior, whatever number it has."""
-CLOSE_UP_CONFIDENCE = 0.7
-"""Of fingers, jaw and eyes that were seen."""
-FOCAL_INFORMED = 0.8
-"""The landmarks told something of the focal length if they narrowed its prior to less than this share."""
+from .landmarks_clip import recover_clip
+from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
 
 
 class LandmarksBackend:
@@ -40,95 +33,31 @@ class LandmarksBackend:
         return detect.missing()
 
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
-        """Detect, fit everybody with a free focal length, agree on one focal length, fit again."""
+        """Detect and follow, fit key frames with a free focal length, agree on it and on the shapes, fit the rest."""
+        if len(footage.images) > 1:
+            return recover_clip(footage, camera, request, report)
         report("detect", 0.0, "looking for people")
-        people = _chosen(detect.find_people(footage.images[0], request.people == "largest"), request.people)
+        (image,) = footage.images
+        people = _chosen(detect.find_people(image, request.people == "largest"), request.people)
         if not people:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
-        problem = BodyFit(_observations(people, camera, request.height_m), request.body)
-        state, system = problem.from_landmarks()
-        if not camera.is_known:
-            camera = agreed_camera(camera, problem.result(state, system))
-            state, system = problem.with_focal(state, camera.fx_px)
-        report("fit", 0.7, "matching silhouettes")
-        boxes_px = np.array([person.box_px for person in people])
-        state, system = problem.with_silhouettes(state, system, [person.mask for person in people], boxes_px)
-        fit = problem.result(state, system)
+        keys = fit_keys(people, np.arange(len(people)), camera, request, report)
         close_ups = fit_close_ups(
-            tuple(person.details for person in people), problem.skeleton.pose(state), request.body
+            tuple(p.details for p in people), keys.problem.skeleton.pose(keys.state), request.body
         )
         report("fit", 1.0, "")
-        tracks = tuple(_track(person, fit, close_ups, row, request.body) for row, person in enumerate(people))
-        return Bodies(tracks, camera, _camera_notes(camera))
+        tracks = tuple(_track(person, keys.fit, close_ups, row, request.body) for row, person in enumerate(people))
+        return Bodies(tracks, keys.camera, camera_notes(keys.camera))
 
 
 def _chosen(people: list[Detection], wanted: str) -> list[Detection]:
     """The people the request asks for, largest in the picture first."""
-    people = sorted(people, key=lambda person: -_area(person.box_px))
-    if wanted == "all":
-        return people
-    if wanted == "largest":
-        return people[:1]
-    if wanted.isdigit() and int(wanted) > 0:
-        return people[: int(wanted)]
-    raise BadRequest(f"People is {wanted!r}; it can be all, largest or a number.")
+    return sorted(people, key=lambda person: -_area(person.box_px))[: how_many(wanted)]
 
 
 def _area(box_px: np.ndarray) -> float:
     return float(np.prod(box_px[2:] - box_px[:2]))
-
-
-def _observations(people: list[Detection], camera: Pinhole, height_m: float | None) -> Observations:
-    count = len(people)
-    heights_m = np.full(count, np.nan)
-    if height_m is not None:
-        heights_m[0] = height_m  # the typed height is the largest person's
-    boxes = np.array([person.box_px for person in people])
-    visibility = np.array([person.visibility for person in people])
-    return Observations(
-        points_px=np.array([person.points_px for person in people]),
-        visibility=visibility,
-        metric_points=np.array([person.metric_points for person in people]),
-        size_px=np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1),
-        centre_px=np.tile([camera.cx_px, camera.cy_px], (count, 1)),
-        focal_px=np.full(count, camera.fx_px),
-        focal_sigma=np.full(count, 0.0 if camera.is_known else camera.fx_sigma),
-        height_m=heights_m,
-        details=tuple(person.details for person in people),
-    )
-
-
-def agreed_camera(camera: Pinhole, fit: Fit) -> Pinhole:
-    """One focal length from everybody's: their evidence is added to the prior's, each weighted by its precision.
-
-    Where all of them together say too little (people far away look the same through every lens), the assumed focal
-    length stays as it was, and stays marked as assumed.
-    """
-    prior_precision = 1 / camera.fx_sigma**2
-    evidence = np.maximum(1 / fit.focal_sigma**2 - prior_precision, 0)
-    precision = prior_precision + evidence.sum()
-    # A fit's focal length already leans on the prior; what it saw itself is its posterior less the prior.
-    posterior = np.log(fit.focal_px) * (prior_precision + evidence)
-    centre = np.log(camera.fx_px)
-    own = posterior - prior_precision * centre  # (B,) evidence times what was seen
-    sigma = float(precision**-0.5)
-    if sigma > FOCAL_INFORMED * camera.fx_sigma:
-        return camera
-    focal_px = float(np.exp((prior_precision * centre + own.sum()) / precision))
-    return replace(camera, fx_px=focal_px, fy_px=focal_px, source="estimated", fx_sigma=sigma)
-
-
-def _camera_notes(camera: Pinhole) -> tuple[str, ...]:
-    percent = round(100 * (np.exp(camera.fx_sigma) - 1))
-    if camera.source == "assumed":
-        return (
-            f"The focal length ({camera.fx_px:.0f} px) is assumed and may be off by {percent} %: at this distance the "
-            "picture does not tell it. Give --focal-mm for a trustworthy distance.",
-        )
-    if camera.source == "estimated":
-        return (f"The focal length ({camera.fx_px:.0f} px, within {percent} %) was estimated from perspective.",)
-    return ()
 
 
 def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:
@@ -153,14 +82,5 @@ def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name
         joint_inferred=certainty < CERTAIN,
         masks=(person.mask,),
         reprojected_px=reprojected_px,
-        notes=_person_notes(person),
+        notes=hidden_limbs(person.visibility),
     )
-
-
-_PARTS = {"left arm": (13, 15), "right arm": (14, 16), "left leg": (25, 27), "right leg": (26, 28)}
-
-
-def _person_notes(person: Detection) -> tuple[str, ...]:
-    hidden = [name for name, points in _PARTS.items() if person.visibility[list(points)].max() < 0.5]
-    notes = [f"The {' and the '.join(hidden)} could not be seen and {'is' if len(hidden) == 1 else 'are'} inferred."]
-    return tuple(notes) if hidden else ()

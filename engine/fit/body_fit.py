@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,8 +19,9 @@ from .contours import contour_pairs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
 from .points import landmark_points
-from .priors import FocalTerm, PoseTerms, ShapeTerms
+from .priors import FocalTerm, KnownShape, PoseTerms, ShapeTerms
 from .solver import System, minimise
+from .temporal import Motion, minimise_together
 
 ITERATIONS = 24
 ROBUST_FROM = 5
@@ -78,7 +80,8 @@ class Fit:
 class BodyFit:
     """The terms of one picture's people, kept so that the fit can go on with more of them."""
 
-    def __init__(self, seen: Observations, body_name: str = "neutral") -> None:
+    def __init__(self, seen: Observations, body_name: str = "neutral", betas: np.ndarray | None = None) -> None:
+        """With `betas` (B, 10) shapes are known and kept."""
         body = load_body(body_name)
         self.skeleton = load_skeleton(body_name)
         self.centre_px = seen.centre_px
@@ -99,7 +102,9 @@ class BodyFit:
         self.closer = closer_terms(seen.details, body_name, seen.centre_px)
         self.prior: PosePrior = load_pose_prior()
         self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
-        self._priors = (PoseTerms(self.prior, body.joint_names), ShapeTerms.of(body, seen.height_m))
+        self._betas = betas
+        shape = ShapeTerms.of(body, seen.height_m) if betas is None else KnownShape(betas)
+        self._priors = (PoseTerms(self.prior, body.joint_names), shape)
 
     @property
     def coarse_terms(self) -> tuple:
@@ -113,26 +118,42 @@ class BodyFit:
 
     def from_landmarks(self) -> tuple[State, System]:
         """Fit everybody from scratch."""
-        with _one_blas_thread():
+        with one_blas_thread():
             return minimise(self.skeleton, self.coarse_terms, self._start(), ITERATIONS, ROBUST_FROM)
 
     def with_focal(self, state: State, focal_px: float) -> tuple[State, System]:
         """Go on from `state` with the focal length everybody agreed on; sizes in the picture stay."""
         log_focal = np.full(len(state.log_focal), np.log(focal_px))
         self.focal = FocalTerm(log_focal, np.zeros_like(log_focal))
-        with _one_blas_thread():
+        with one_blas_thread():
             return minimise(self.skeleton, self.terms, replace(state, log_focal=log_focal), ITERATIONS)
 
     def with_silhouettes(
-        self, state: State, system: System, masks: list[np.ndarray], boxes_px: np.ndarray
+        self, state: State, system: System, masks: Sequence[np.ndarray], boxes_px: np.ndarray
     ) -> tuple[State, System]:
         """Go on from `state` until the bodies' outlines lie on the masks' (H, W) as well as the landmarks allow."""
-        with _one_blas_thread():
+        with one_blas_thread():
             for _ in range(SILHOUETTE_ROUNDS):
                 rotvecs = matrix_to_rotvec(state.rotations)
                 contours = contour_pairs(self.body_name).find(state, masks, boxes_px, self.centre_px, rotvecs)
                 state, system = minimise(self.skeleton, (*self.terms, contours), state, SILHOUETTE_ITERATIONS)
         return state, system
+
+    def with_motion(
+        self,
+        state: State,
+        motion: Motion,
+        iterations: int,
+        masks: Sequence[np.ndarray] | None = None,
+        boxes_px: np.ndarray | None = None,
+    ) -> tuple[State, System]:
+        """Go on from `state` with the rows as one person's frames; with masks, outlines are paired once more."""
+        with one_blas_thread():
+            terms = self.terms
+            if masks is not None:
+                rotvecs = matrix_to_rotvec(state.rotations)
+                terms += (contour_pairs(self.body_name).find(state, masks, boxes_px, self.centre_px, rotvecs),)
+            return minimise_together(self.skeleton, terms, motion, state, iterations)
 
     def result(self, state: State, system: System) -> Fit:
         """The bodies, and how much the picture told of them."""
@@ -161,9 +182,8 @@ class BodyFit:
         rest = seen.points.rest[self._torso] - seen.points.rest[self._torso].mean(0)
         target = seen.metric[:, self._torso] - seen.metric[:, self._torso].mean(1, keepdims=True)
         rotations[:, 0] = _kabsch(rest, target)
-        state = State(
-            rotations, np.zeros((count, 3)), np.zeros((count, BETAS.stop - BETAS.start)), self.focal.log_focal
-        )
+        betas = np.zeros((count, BETAS.stop - BETAS.start)) if self._betas is None else self._betas
+        state = State(rotations, np.zeros((count, 3)), betas, self.focal.log_focal)
         # Weak perspective: the landmarks' spread in the picture over their spread in metres gives the depth.
         weight = seen.visibility**2 + 1e-6
         weight = weight / weight.sum(1, keepdims=True)
@@ -175,7 +195,7 @@ class BodyFit:
         return replace(state, place=np.concatenate([uv, np.log(metres_per_px)[:, None]], 1))
 
 
-def _one_blas_thread():
+def one_blas_thread():
     """Thousands of tiny solves: BLAS threads would only fight over them."""
     return _blas().limit(limits=1, user_api="blas")
 

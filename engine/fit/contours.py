@@ -9,6 +9,7 @@ the picture's border is no outline at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -132,7 +133,12 @@ class ContourPairs:
         self.on_head = self.weights[:, body.joint_names.index("head")] > 0.5
 
     def find(
-        self, state: State, masks: list[np.ndarray], boxes_px: np.ndarray, centre_px: np.ndarray, rotvecs: np.ndarray
+        self,
+        state: State,
+        masks: Sequence[np.ndarray],
+        boxes_px: np.ndarray,
+        centre_px: np.ndarray,
+        rotvecs: np.ndarray,
     ) -> ContourTerm:
         """Pair the outlines at `state`. boxes_px (B, 4), centre_px (B, 2), rotvecs (B, 22, 3) of the state."""
         pose = np.tile(self.hands_pose, (len(masks), 1, 1))

@@ -17,6 +17,7 @@ POSE_WEIGHT = 0.6
 """The prior knows few clips; less than full weight lets the picture overrule it."""
 LIMIT_SIGMA_RAD = 0.1
 HEIGHT_SIGMA_M = 0.01
+KNOWN_SHAPE_SIGMA = 1e-3
 
 # Hinges: (joint, axis, sign): flexion is positive about sign * axis; the other way it stops.
 _HINGES = (("left_knee", 0, 1), ("right_knee", 0, 1), ("left_elbow", 1, -1), ("right_elbow", 1, 1))
@@ -89,6 +90,22 @@ class ShapeTerms:
         system.cost += 0.5 * excess**2
         system.gradient[:, BETAS] += excess[:, None] * direction
         system.hessian[:, BETAS, BETAS] += direction[:, :, None] * direction[:, None]
+
+
+@dataclass(frozen=True)
+class KnownShape:
+    """The betas are those that all frames of a person agreed on."""
+
+    betas: np.ndarray
+    """(B, 10)."""
+
+    def add_to(self, system: System, posed: Posed, robust: bool) -> None:
+        """Quadratic, and very steep."""
+        precision = 1 / KNOWN_SHAPE_SIGMA**2
+        offset = posed.state.betas - self.betas
+        system.cost += 0.5 * precision * np.square(offset).sum(1)
+        system.gradient[:, BETAS] += precision * offset
+        system.hessian[:, BETAS, BETAS] += precision * np.eye(offset.shape[1])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built-in backend on clips: follow everybody, agree on camera and shapes in key frames, then fit all frames."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from ...wire.messages import RecoverRequest
+from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
+from ..cameras import Pinhole
+from ..fit.clip_fit import ClipFit, fit_clip
+from ..fit.key_fit import camera_notes, fit_keys
+from ..fit.kinematics import BODY_JOINTS
+from ..fit.points import LANDMARK_NAMES, landmark_points
+from ..follow import Sighting
+from ..frames import Footage
+from ..motion.sides import with_sides_put_right
+from ..track import follow_people
+from .base import Bodies, BodyTrack, Report
+from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
+
+KEYS_PER_PERSON, KEYS = 10, 24
+"""Frames from which camera and shapes are found: enough to see somebody from several sides."""
+_FOLLOWING = 0.6
+"""Share of the work that is looking rather than fitting, for the progress bar."""
+
+
+def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
+    """Everybody in a clip."""
+    limit, count = how_many(request.people), len(footage.images)
+    times_s = (footage.frame_numbers - 1) / footage.fps
+    rate = (count - 1) / (times_s[-1] - times_s[0])  # of the chosen frames
+    followed = follow_people(
+        footage.images,
+        rate,
+        request.people == "largest",
+        lambda index: report("detect", _FOLLOWING * index / count, f"frame {index + 1} of {count}"),
+    )
+    tracks = followed.tracks[:limit]
+    if not tracks:
+        return Bodies((), camera)
+    people = [with_sides_put_right([t.sightings[i] for i in sorted(t.sightings)]) for t in tracks]
+    frames = [np.array(sorted(t.sightings)) for t in tracks]
+    report("fit", _FOLLOWING, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
+    camera, shapes = _camera_and_shapes(people, camera, request, report)
+
+    def fit(person: int) -> ClipFit:
+        return fit_clip(people[person], times_s[frames[person]], camera, shapes[person], request.body)
+
+    fits = []
+    with ThreadPoolExecutor(2, thread_name_prefix="fit") as pool:  # numpy lets go of the interpreter while it computes
+        for number, fitted in enumerate(pool.map(fit, range(len(people)))):
+            fits.append(fitted)
+            report("fit", _FOLLOWING + (1 - _FOLLOWING) * (number + 1) / len(people), f"person {number + 1}")
+    bodies = tuple(_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
+    return Bodies(bodies, camera, (*camera_notes(camera), *_notes(footage, followed.unreadable, followed.cuts)))
+
+
+def _camera_and_shapes(
+    people: list[list[Sighting]], camera: Pinhole, request: RecoverRequest, report: Report
+) -> tuple[Pinhole, list[np.ndarray]]:
+    """The shot's camera, and everybody's betas (10,), from the largest people's and everybody's key frames."""
+    each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
+    rows, whose = [], []
+    for person, sightings in enumerate(people):
+        chosen = _key_frames(sightings, each)
+        rows += [sightings[i] for i in chosen]
+        whose += [person] * len(chosen)
+    whose = np.array(whose)
+    told = lambda stage, _, detail: report(stage, _FOLLOWING, detail)  # noqa: E731 - the same without the fraction
+    keys = fit_keys(rows, whose, camera, request, told)
+    # The median: in some frames somebody stands behind something, or bends towards the camera.
+    return keys.camera, [np.median(keys.fit.betas[whose == person], 0) for person in range(len(people))]
+
+
+def _key_frames(sightings: list[Sighting], count: int) -> np.ndarray:
+    """Rows spread over time; of each stretch the one whose landmarks are seen best."""
+    edges = np.linspace(0, len(sightings), min(count, len(sightings)) + 1).astype(int)
+    seen = np.array([s.visibility.sum() for s in sightings])
+    return np.array([a + seen[a:b].argmax() for a, b in pairwise(edges)])
+
+
+def _track(
+    count: int, frames: np.ndarray, sightings: list[Sighting], fitted: ClipFit, betas: np.ndarray, body_name: str
+) -> BodyTrack:
+    """One person's track over the clip's `count` frames, seen in `frames` (T,)."""
+    fit, close_ups = fitted.fit, fitted.close_ups
+    pose = close_ups.pose.copy()
+    pose[:, :BODY_JOINTS] = fit.pose
+    certainty = np.where(close_ups.seen, CLOSE_UP_CONFIDENCE, 0.0)
+    certainty[:, :BODY_JOINTS] = fit.certainty
+    reprojected_px = np.full((len(frames), len(LANDMARK_NAMES), 2), np.nan)
+    reprojected_px[:, landmark_points(body_name).indices] = fit.points_px
+    keypoints_px = np.array([np.column_stack([s.points_px, s.visibility]) for s in sightings])
+    present, masks = np.zeros(count, bool), [None] * count
+    present[frames] = True
+    for frame, sighting in zip(frames, sightings, strict=True):
+        masks[frame] = sighting.mask
+    # Frames without the person hold the nearest one's values, so that nothing jumps where somebody looks at them.
+    nearest = np.searchsorted((frames[1:] + frames[:-1]) / 2, np.arange(count))
+    everywhere = lambda rows: np.asarray(rows, np.float32)[nearest]  # noqa: E731 - many times the same small thing
+    return BodyTrack(
+        present=present,
+        boxes_px=everywhere([s.box_px for s in sightings]),
+        score=np.where(present, everywhere([s.score for s in sightings]), 0).astype(np.float32),
+        pose=everywhere(pose).reshape(count, JOINT_COUNT, 3),
+        betas=np.asarray(betas, np.float32),
+        expression=everywhere(close_ups.expression).reshape(count, EXPRESSION_COUNT),
+        translation=everywhere(fit.translation),
+        keypoint_names=tuple(LANDMARK_NAMES),
+        keypoints_px=everywhere(keypoints_px),
+        joint_confidence=everywhere(certainty),
+        joint_inferred=everywhere(certainty) < CERTAIN,
+        masks=tuple(masks),
+        reprojected_px=everywhere(reprojected_px),
+        notes=hidden_limbs(np.median([s.visibility for s in sightings], 0)),
+    )
+
+
+def _notes(footage: Footage, unreadable: list[int], cuts: list[int]) -> tuple[str, ...]:
+    notes = [*footage.notes, "The camera is taken to stand still."]
+    if unreadable:
+        numbers = ", ".join(map(str, footage.frame_numbers[unreadable][:20]))
+        more = f" and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
+        notes.append(f"Frames that could not be decoded: {numbers}{more}.")
+    if cuts:
+        numbers = ", ".join(map(str, footage.frame_numbers[cuts][:20]))
+        notes.append(f"The shot changes at frame {numbers}: people are not recognised across a cut.")
+    return tuple(notes)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People in key frames, fitted with a free shape and focal length, and the camera that they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...wire.messages import RecoverRequest
+from ..backends.base import Report
+from ..cameras import Pinhole
+from ..detect import Detection
+from ..follow import Sighting
+from .body_fit import BodyFit, Fit
+from .kinematics import State
+from .observations import Masks, observations
+
+FOCAL_INFORMED = 0.8
+"""The landmarks told something of the focal length if they narrowed its prior to less than this share."""
+MOST_VIEWS = 3.0
+"""So many independent views of one person all frames together are taken for: they repeat the same mistakes."""
+
+
+@dataclass(frozen=True)
+class KeyFit:
+    """People in key frames, fitted without knowing of each other; a still is one key frame."""
+
+    camera: Pinhole
+    """What they agree on."""
+    problem: BodyFit
+    state: State
+    fit: Fit
+
+
+def fit_keys(
+    sightings: Sequence[Detection | Sighting],
+    whose: np.ndarray,
+    camera: Pinhole,
+    request: RecoverRequest,
+    report: Report,
+) -> KeyFit:
+    """Fit a row for each sighting; `whose` (B,) numbers the people, largest first."""
+    heights_m = np.full(len(sightings), np.nan)
+    if request.height_m is not None:
+        heights_m[whose == 0] = request.height_m  # the typed height is the largest person's
+    problem = BodyFit(observations(sightings, camera, heights_m), request.body)
+    state, system = problem.from_landmarks()
+    if not camera.is_known:
+        camera = agreed_camera(camera, problem.result(state, system), whose)
+        state, system = problem.with_focal(state, camera.fx_px)
+    report("fit", 0.7, "matching silhouettes")
+    boxes_px = np.array([person.box_px for person in sightings])
+    state, system = problem.with_silhouettes(state, system, Masks(sightings), boxes_px)
+    return KeyFit(camera, problem, state, problem.result(state, system))
+
+
+def agreed_camera(camera: Pinhole, fit: Fit, whose: np.ndarray | None = None) -> Pinhole:
+    """One focal length from everybody's: their evidence is added to the prior's, each weighted by its precision.
+
+    `whose` (B,) numbers the people of the rows, by default a person each.
+
+    Where all of them together say too little (people far away look the same through every lens), the assumed focal
+    length stays as it was, and stays marked as assumed.
+    """
+    prior_precision = 1 / camera.fx_sigma**2
+    evidence = np.maximum(1 / fit.focal_sigma**2 - prior_precision, 0)
+    # A fit's focal length already leans on the prior; what it saw itself is its posterior less the prior.
+    centre = np.log(camera.fx_px)
+    own = np.log(fit.focal_px) * (prior_precision + evidence) - prior_precision * centre  # evidence times what was seen
+    share = np.ones(len(own)) if whose is None else np.minimum(1, MOST_VIEWS / np.bincount(whose)[whose])
+    precision = prior_precision + (share * evidence).sum()
+    sigma = float(precision**-0.5)
+    if sigma > FOCAL_INFORMED * camera.fx_sigma:
+        return camera
+    focal_px = float(np.exp((prior_precision * centre + (share * own).sum()) / precision))
+    return replace(camera, fx_px=focal_px, fy_px=focal_px, source="estimated", fx_sigma=sigma)
+
+
+def camera_notes(camera: Pinhole) -> tuple[str, ...]:
+    percent = round(100 * (np.exp(camera.fx_sigma) - 1))
+    if camera.source == "assumed":
+        return (
+            f"The focal length ({camera.fx_px:.0f} px) is assumed and may be off by {percent} %: at this distance the "
+            "picture does not tell it. Give --focal-mm for a trustworthy distance.",
+        )
+    if camera.source == "estimated":
+        return (f"The focal length ({camera.fx_px:.0f} px, within {percent} %) was estimated from perspective.",)
+    return ()
