@@ -39,10 +39,12 @@ _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 def plan_rig(person: PersonTrack) -> RigPlan:
     """What to draw for `person`. The skeleton has the person's proportions, the mesh is the mean body + shape keys."""
     body = load_body(person.body)
-    heads = body.rest_joints(person.betas[None])[0].astype(np.float64)
-    tails = _bone_tails(body, heads, body.rest_vertices(person.betas[None])[0])
     weight_bones, weights = strongest_weights(body.weights)
     first = int(np.argmax(person.present))
+    # An expression moves the jaw's joint a little too; the skeleton is that of the first frame.
+    shape, face = person.betas[None], person.expression[first : first + 1]
+    heads = body.rest_joints(shape, face)[0].astype(np.float64)
+    tails = _bone_tails(body, heads, body.rest_vertices(shape, face)[0])
     betas, expression = body.shapedirs[..., :SHAPE_COUNT], body.exprdirs[..., :EXPRESSION_COUNT]
     beta_count, expression_count = betas.shape[2], expression.shape[2]
     offsets = np.concatenate([betas, expression], axis=2)

@@ -75,11 +75,10 @@ def _body_model(path: Path, data: Mapping[str, np.ndarray], beta_count: int, exp
     else:
         expressions = shapes[:, :, :0]
     posedirs = _single(data["posedirs"]).reshape(vertices, 3, 9 * (joints - 1)) if "posedirs" in data else None
-    hands = {
-        field: _single(data[key]).reshape(15, 3)
-        for field, key in (("hands_mean_left", "hands_meanl"), ("hands_mean_right", "hands_meanr"))
-        if key in data
-    }
+    left_hand, right_hand = (
+        _single(data[key]).reshape(15, 3) if key in data else np.zeros((15, 3), np.float32)
+        for key in ("hands_meanl", "hands_meanr")
+    )
     return BodyModel(
         name=f"{kind} ({path.stem})",
         gender=next((g for g in ("neutral", "female", "male") if g in path.stem.lower().split("_")), "neutral"),
@@ -95,7 +94,8 @@ def _body_model(path: Path, data: Mapping[str, np.ndarray], beta_count: int, exp
         posedirs=posedirs if posedirs is not None and posedirs.any() else None,
         uv=_single(data["vt"]) if "vt" in data else None,
         face_uvs=np.asarray(data["ft"]).astype(np.int32) if "ft" in data else None,
-        **hands,
+        hands_mean_left=left_hand,
+        hands_mean_right=right_hand,
     )
 
 

@@ -167,13 +167,20 @@ class BodyModel:
             vertices, joints = vertices + offset, joints + offset
         return BodyOutput(vertices, joints, rotations)
 
+    def face_embedding(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where MediaPipe's 478 face points lie: (478, 3) vertices, (478, 3) their shares. ValueError if unknown."""
+        if self.mediapipe_face_faces is None or self.mediapipe_face_bary is None:
+            raise ValueError(f"The body {self.name} does not say where its face points are.")
+        return self.faces[self.mediapipe_face_faces], self.mediapipe_face_bary
+
     def corrective_weights(self, local_rotations: np.ndarray) -> np.ndarray:
         """(B, J, 3, 3) rotations relative to the parents -> (B, number of correctives), each 0 to 1."""
         if not self.correctives:
             return np.zeros((len(local_rotations), 0), np.float32)
         turning = local_rotations[:, [corrective.joint for corrective in self.correctives]]
+        full_rad = np.array([corrective.full_angle_rad for corrective in self.correctives], np.float32)
         angles_rad = twist_angle_rad(turning, np.array([corrective.axis for corrective in self.correctives]))
-        return np.clip(angles_rad / np.float32([corrective.full_angle_rad for corrective in self.correctives]), 0, 1)
+        return np.clip(angles_rad / full_rad, 0, 1)
 
     # ---- steps of forward ----
 

@@ -114,7 +114,7 @@ def _array(value: Any) -> np.ndarray | None:
 
 def _dense(sparse: _SparseColumns | _SparseRows) -> np.ndarray:
     state = sparse.state
-    shape = tuple(int(n) for n in state.get("_shape", state.get("shape")))
+    shape = tuple(int(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
     minor, starts, values = state["indices"], state["indptr"], state["data"]
     major = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     dense = np.zeros(shape, values.dtype)

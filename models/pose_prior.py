@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class PosePrior:
     means: np.ndarray
     """(M, 63)."""
     roots: np.ndarray
-    """(M, 63, 63) upper triangular A with precision = A^T A, so that |A (pose - mean)|^2 is the Mahalanobis distance."""
+    """(M, 63, 63) A with precision = A^T A, so that |A (pose - mean)|^2 is the squared Mahalanobis distance."""
     log_weights: np.ndarray
     """(M,) logarithm of each Gaussian's weight times its normalising constant, up to a constant."""
 
@@ -85,7 +86,7 @@ def read_clips(path: Path) -> list[np.ndarray]:
     """The clips of one motion file, each (frames, 21, 3) rotation vectors."""
     with np.load(path) as data:
         starts, poses = data["clip_start"], data["poses"][:, 1 : 1 + BODY_JOINTS].astype(np.float32)
-    return [poses[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+    return [poses[start:end] for start, end in pairwise(starts)]
 
 
 def main() -> None:

@@ -101,9 +101,8 @@ def _gaze(observed: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _face(body_name: str) -> _Face:
     body = load_body(body_name)
-    corners = body.faces[body.mediapipe_face_faces]
-    bary = body.mediapipe_face_bary.astype(np.float64)
-    mix = lambda per_vertex: np.einsum("nc,nc...->n...", bary, per_vertex[corners])  # noqa: E731
+    corners, bary = body.face_embedding()
+    mix = lambda per_vertex: np.einsum("nc,nc...->n...", bary.astype(np.float64), per_vertex[corners])  # noqa: E731
     rest, expressions = mix(body.v_template), mix(body.exprdirs)
     jaw = body.joint_names.index("jaw")
     weight, pivot = mix(body.weights[:, jaw]), body.joints_template[jaw]

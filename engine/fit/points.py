@@ -86,7 +86,7 @@ def landmark_points(body_name: str) -> LandmarkPoints:
     for name, (owner, mix, (out_mm, up_mm, front_mm)) in _SIDED.items():
         for prefix, outward in (("left_", 1), ("right_", -1)):
             index = LANDMARK_NAMES.index(prefix + name)
-            number = joint_numbers.get(prefix + owner, joint_numbers.get(owner))
+            number = joint_numbers[prefix + owner if prefix + owner in joint_numbers else owner]
             rows.append((index, number, *place(mix, prefix), (outward * out_mm, up_mm, front_mm)))
     rows.sort(key=lambda row: row[0])
     owners = np.array([row[1] for row in rows])
@@ -125,7 +125,7 @@ def face_points(body_name: str) -> LandmarkPoints:
     """Steady points of the face; `indices` count in the face's 478."""
     body = load_body(body_name)
     indices = np.array(_STEADY_FACE)
-    corners, bary = body.faces[body.mediapipe_face_faces[indices]], body.mediapipe_face_bary[indices]
+    corners, bary = (part[indices] for part in body.face_embedding())
     return LandmarkPoints(
         indices=indices,
         owners=np.full(len(indices), body.joint_names.index("head")),

@@ -72,13 +72,13 @@ def fit_correctives(source: MakeHumanSource, vertices: np.ndarray, joints: np.nd
         # In a mirror a rotation vector keeps its x and loses the signs of y and z.
         mirrored = offsets[source.mirror] * [-1, 1, 1]
         both_sides.append((f"right_{name}", JOINT_MIRROR[joint], axis * [1, -1, -1], angle, mirrored))
-    names, joint_numbers, axes, angles, offsets = zip(*both_sides, strict=True)
+    names, joint_numbers, axes, angles_rad, all_offsets = zip(*both_sides, strict=True)
     return dict(
         corrective_names=np.array(names),
         corrective_joints=np.array(joint_numbers),
         corrective_axes=np.array(axes, np.float32),
-        corrective_angles_rad=np.array(angles, np.float32),
-        corrective_offsets=np.array(offsets).astype(np.float16),
+        corrective_angles_rad=np.array(angles_rad, np.float32),
+        corrective_offsets=np.array(all_offsets).astype(np.float16),
     )
 
 

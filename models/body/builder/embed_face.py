@@ -28,7 +28,7 @@ def main() -> None:
     points = np.mean([points_seen(draw(body, width), width) for width in FRAMES_M], 0)
     # The lips stand a little apart: a ray between them must not end on the tongue.
     inner = [body.material_names.index(name) for name in ("mouth", "tongue")]
-    outer_triangles = np.flatnonzero(~np.isin(body.face_materials, inner))
+    outer_triangles = np.flatnonzero(~np.isin(np.asarray(body.face_materials), inner))
     corners = body.v_template[body.faces[outer_triangles]].astype(np.float64)
     hits = [meet(corners, point) for point in points]
     triangles, barycentric = (np.array(column) for column in zip(*hits, strict=True))

@@ -10,7 +10,7 @@ from .population import average_person
 from .source import MakeHumanSource
 from .tpose import bone_heads, skin, tpose_rotations
 
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, dict[str, float]] = {
     "smile": {"mouthSmile": 1, "cheekSquint": 0.5},
     "frown": {"mouthFrown": 1, "mouthShrugLower": 0.5},
     "pucker": {"mouthPucker": 1},
