@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 
+from ..models.errors import ModelsError
+
 
 class RecoverError(Exception):
     """A failure that a person can do something about."""
@@ -160,6 +162,8 @@ def as_expected(error: Exception, source: str) -> RecoverError:
     """Any exception that came up while working on `source`, as one of this tree."""
     if isinstance(error, RecoverError):
         return error
+    if isinstance(error, ModelsError):  # weights are looked at before work begins; these were altered since
+        return BackendNotReady(error.sentence, error.remedy)
     if isinstance(error, ModuleNotFoundError):
         return MissingPackage(f"The Python package {error.name} is not installed in the engine's environment.")
     words = str(error).lower()

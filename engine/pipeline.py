@@ -52,9 +52,10 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         camera=_camera_track(bodies, T_world_camera),
         people=people,
         backend=backend.name,
-        device="cpu",
+        device=bodies.device,
         seconds=clock.seconds,
-        versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        | bodies.versions,
         notes=tuple(bodies.notes) + ((world_note,) if world_note else ()),
     )
     return Recovery(request.request_id, take, rigs)

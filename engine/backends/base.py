@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +48,10 @@ class Bodies:
     camera: Pinhole
     """The camera the bodies were fitted through: the one given to the backend, or its estimate."""
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
+    """What the backend ran on, e.g. cuda:0 (name)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of packages and weights beyond the engine's own."""
 
 
 class Backend(Protocol):
