@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # `base` needs Pillow, and an engine without it must still be
 
 # Name -> (module in this folder, class). `auto` takes the first that is ready.
 _BACKENDS = {
+    "tokenhmr": ("tokenhmr", "TokenHmrBackend"),
+    "hmr2": ("hmr2", "Hmr2Backend"),
     "landmarks": ("landmarks", "LandmarksBackend"),
     "fake": ("fake", "FakeBackend"),
 }

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What TokenHMR and HMR2.0 share: everybody's crop through one network, then the free body in the network's pose.
+
+The network tells pose, a shape of SMPL's and a rough place. Hands and faces come from close-ups where they were seen;
+place, camera and (without SMPL's file) shape are refined until the body lies on the picture.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...models import weights
+from ...models.body_model import BodyModel, load_body
+from ...models.errors import ModelsError
+from ...models.rotations import rotation_between
+from ...models.smpl_to_smplx import SMPL_PELVIS_M, smpl_to_smplx_pose, smpl_to_smplx_shape
+from ...wire.messages import RecoverRequest
+from .. import detect, device
+from ..camera_refine import Believed, Refined, refine
+from ..cameras import Pinhole
+from ..crop import Crop, imagined_focal_px, network_input
+from ..detect import Detection
+from ..errors import BadRequest
+from ..fit.close_ups import CloseUps, fit_close_ups
+from ..fit.key_fit import camera_notes
+from ..fit.kinematics import BODY_JOINTS
+from ..fit.observations import Masks, observations
+from ..fit.points import LANDMARK_NAMES, landmark_points
+from ..frames import Footage
+from .base import Bodies, BodyTrack, Report
+from .landmarks_common import CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
+
+if TYPE_CHECKING:
+    import torch
+
+NETWORK_CONFIDENCE, GUESS_CONFIDENCE = 0.8, 0.3
+"""Of joints whose limb was seen, and of those where the network continues what it saw."""
+SEEN = 0.3
+"""Visibility of the landmark that a joint moves, from which on the joint counts as seen."""
+BATCH = {"cuda": 32, "mps": 8, "cpu": 4}
+"""Crops that go through the network together; on a processor more only take more memory."""
+STATURES_M = (0.3, 4.0)
+"""A crop camera by which the person would be smaller or larger makes no sense."""
+USUAL_STATURE_M = 1.6
+SMPL_BODY = "smpl-neutral"
+# Joint -> the landmark that shows how it is turned.
+_SHOWN_BY = {
+    "hip": "knee", "knee": "ankle", "ankle": "foot_index", "foot": "foot_index",
+    "collar": "shoulder", "shoulder": "elbow", "elbow": "wrist", "wrist": "index",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The network's words on B crops."""
+
+    rotations: np.ndarray
+    """(B, 24, 3, 3) SMPL's joints, local."""
+    betas: np.ndarray
+    """(B, 10) of SMPL's neutral body."""
+    crop_camera: np.ndarray
+    """(B, 3) scale, tx, ty; see `Crop.full_image_translation`."""
+
+
+class CropNetworkBackend:
+    """A network that sees one person at a time."""
+
+    name: str
+    title: str
+    entries: tuple[str, ...]
+    """The weights it needs, by their names in `weights.toml`."""
+    gives: tuple[str, ...] = ("hands", "face", "camera")
+
+    def build(self) -> torch.nn.Module:
+        """The network with the imported weights, on the processor. Raises ModelsError."""
+        raise NotImplementedError
+
+    @property
+    def licence(self) -> str:
+        """The weights' terms, as `weights.toml` has them."""
+        entry = weights.find(self.entries[0])
+        use = "commercial use allowed" if entry.commercial else "no commercial use"
+        return f"weights: {entry.licence} ({use})"
+
+    def missing(self) -> tuple[str, ...]:
+        """What this machine lacks, a sentence each. Only manifests are read."""
+        packages = [name for name in ("torch", "safetensors") if importlib.util.find_spec(name) is None]
+        lacking = [f"The Python package {name} is missing: run `python dev.py setup`." for name in packages]
+        for entry in self.entries:
+            try:
+                weights.require(weights.find(entry))
+            except ModelsError as error:
+                lacking.append(f"{error.sentence} {error.remedy}")
+        return (*lacking, *detect.missing())
+
+    def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
+        """Detect, look at everybody's crop, carry the answers over to the free body, refine."""
+        if len(footage.images) > 1:
+            raise BadRequest(
+                f"{self.title} recovers stills so far, and {footage.name} has {len(footage.images)} frames.",
+                "Use --backend landmarks for clips.",
+            )
+        report("detect", 0.0, "looking for people")
+        (image,) = footage.images
+        found = detect.find_people(image, request.people == "largest")
+        people = sorted(found, key=lambda person: -np.prod(person.box_px[2:] - person.box_px[:2]))
+        people = people[: how_many(request.people)]
+        if not people:
+            return Bodies((), camera)
+        crops = [Crop.around(person.box_px) for person in people]
+        report("network", 0.3, f"{self.title} looks at {len(people)} {'person' if len(people) == 1 else 'people'}")
+        predicted = self.predict(image, crops, report)
+
+        report("fit", 0.8, "fitting the bodies into the picture")
+        body, smpl = load_body(request.body), _smpl_body()
+        believed = _believed(predicted, crops, people, camera, body, smpl)
+        heights_m = np.full(len(people), np.nan)
+        heights_m[0] = np.nan if request.height_m is None else request.height_m  # the largest person's
+        seen = observations(people, camera, heights_m)
+        boxes_px = np.array([person.box_px for person in people])
+        refined = refine(seen, believed, Masks(people), boxes_px, camera, request.body)
+        close_ups = fit_close_ups(seen.details, refined.posed, request.body)
+        report("fit", 1.0, "")
+        tracks = tuple(
+            _track(person, refined, close_ups, row, request.body, self._own_camera(predicted, crops[row], row, camera))
+            for row, person in enumerate(people)
+        )
+        notes = (*self._notes(smpl is not None), *camera_notes(refined.camera))
+        return Bodies(tracks, refined.camera, notes, _device(), self._versions())
+
+    def predict(self, image: np.ndarray, crops: list[Crop], report: Report = lambda *_: None) -> Prediction:
+        """The network's answers on crops of an (H, W, 3) uint8 RGB picture."""
+        import torch
+
+        network, place = self._network(), _torch_device()
+        image_bgr = np.ascontiguousarray(image[..., ::-1])
+        answers = []
+        with torch.inference_mode():
+            for first in range(0, len(crops), BATCH[place.type]):
+                report("network", 0.3 + 0.5 * first / len(crops), f"person {first + 1} of {len(crops)}")
+                batch = torch.from_numpy(network_input(image_bgr, crops[first : first + BATCH[place.type]]))
+                answer = network(batch.to(place))
+                parts = (answer.rotations, answer.betas, answer.crop_camera)
+                answers.append([part.float().cpu().numpy().astype(np.float64) for part in parts])
+        return Prediction(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+
+    def _network(self) -> torch.nn.Module:
+        return _loaded(type(self), tuple(weights.require(weights.find(entry)).sha256 for entry in self.entries))
+
+    def _versions(self) -> dict[str, str]:
+        import torch
+
+        files = {entry: weights.require(weights.find(entry)).sha256[:12] for entry in self.entries}
+        return {"torch": torch.__version__} | {f"{name} (sha256)": digest for name, digest in files.items()}
+
+    def _notes(self, has_smpl: bool) -> tuple[str, ...]:
+        shape = (
+            "the shape was carried over from SMPL by bone lengths, stature and volume"
+            if has_smpl
+            else f"no SMPL body is imported, so the shape was estimated from the picture ({SMPL_BODY} would tell more)"
+        )
+        notes = [f"The pose is {self.title}'s, carried by the free body; {shape}."]
+        if not weights.find(self.entries[0]).commercial:
+            notes.append(f"Made with {self.title}'s weights, whose terms allow no commercial use.")
+        return tuple(notes)
+
+    def _own_camera(self, predicted: Prediction, crop: Crop, row: int, camera: Pinhole) -> str:
+        """What the network itself said of the camera, for whoever compares with its published program."""
+        size = (camera.width, camera.height)
+        place = crop.full_image_translation(predicted.crop_camera[row], size)
+        scale, right, down = predicted.crop_camera[row]
+        return (
+            f"{self.title}'s own camera: scale {scale:.4f}, shift ({right:.4f}, {down:.4f}) in the crop; translation "
+            f"({place[0]:.3f}, {place[1]:.3f}, {place[2]:.2f}) m through its lens of {imagined_focal_px(size):.0f} px."
+        )
+
+
+def _believed(
+    predicted: Prediction,
+    crops: list[Crop],
+    people: list[Detection],
+    camera: Pinhole,
+    body: BodyModel,
+    smpl: BodyModel | None,
+) -> Believed:
+    """The network's words about SMPL in its crops, as words about `body` before the full image's camera."""
+    pelvis_rest = SMPL_PELVIS_M if smpl is None else smpl.rest_joints(predicted.betas)[:, 0]
+    pelvis = pelvis_rest + np.array(
+        [_translation(*row, camera) for row in zip(predicted.crop_camera, crops, people, strict=True)]
+    )
+    rotations = smpl_to_smplx_pose(predicted.rotations)
+    # The network looked straight at the person; the full image's camera sees the person along a ray.
+    rotations[:, 0] = rotation_between(np.array([0, 0, 1.0]), pelvis) @ rotations[:, 0]
+    betas = None if smpl is None else smpl_to_smplx_shape(smpl, predicted.betas, body).betas
+    return Believed(rotations, pelvis, betas)
+
+
+def _translation(crop_camera: np.ndarray, crop: Crop, person: Detection, camera: Pinhole) -> np.ndarray:
+    """(3,) metres that bring SMPL before the full image's camera, so that its picture in the crop stays."""
+    # The formula knows a principal point in the middle only, and counts from the middle of the first pixel.
+    size_px = (2 * camera.cx_px - 1, 2 * camera.cy_px - 1)
+    extent_px = float(np.linalg.norm(person.box_px[2:] - person.box_px[:2]))
+    stature_m = 2 * extent_px / (crop_camera[0] * crop.side_px + 1e-9)
+    if not STATURES_M[0] < stature_m < STATURES_M[1] or not np.isfinite(crop_camera).all():
+        usual = 2 * extent_px / (USUAL_STATURE_M * crop.side_px)
+        crop_camera = np.array([usual, -SMPL_PELVIS_M[0], -SMPL_PELVIS_M[1]])  # the pelvis in the middle of the box
+    return crop.full_image_translation(crop_camera, size_px, camera.fx_px)
+
+
+def _smpl_body() -> BodyModel | None:
+    """SMPL's neutral body, which the networks speak of, if the user has imported it."""
+    found = weights.installed(weights.find(SMPL_BODY))
+    return None if found is None else load_body(found.path)
+
+
+def _track(
+    person: Detection, refined: Refined, close_ups: CloseUps, row: int, body_name: str, own_camera: str
+) -> BodyTrack:
+    """One person as a track of one frame."""
+    fit = refined.fit
+    pose = close_ups.pose[row : row + 1].astype(np.float32)
+    pose[0, :BODY_JOINTS] = fit.pose[row]
+    is_shown = _shown(person.visibility, load_body(body_name).joint_names)
+    confidence = np.where(close_ups.seen[row], CLOSE_UP_CONFIDENCE, 0.0)[None].astype(np.float32)
+    confidence[0, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
+    reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)
+    reprojected_px[0, landmark_points(body_name).indices] = fit.points_px[row]
+    return BodyTrack(
+        present=np.ones(1, bool),
+        boxes_px=person.box_px[None].astype(np.float32),
+        score=np.array([person.score], np.float32),
+        pose=pose,
+        betas=fit.betas[row].astype(np.float32),
+        expression=close_ups.expression[row : row + 1].astype(np.float32),
+        translation=fit.translation[row : row + 1].astype(np.float32),
+        keypoint_names=tuple(LANDMARK_NAMES),
+        keypoints_px=np.column_stack([person.points_px, person.visibility])[None].astype(np.float32),
+        joint_confidence=confidence,
+        joint_inferred=confidence <= GUESS_CONFIDENCE,
+        masks=(person.mask,),
+        reprojected_px=reprojected_px,
+        notes=(*hidden_limbs(person.visibility), own_camera),
+    )
+
+
+def _shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
+    """(22,) bool: whether the picture shows how each body joint is turned. visibility (33,)."""
+    shown = np.ones(BODY_JOINTS, bool)
+    for joint, name in enumerate(joint_names[:BODY_JOINTS]):
+        side, _, part = name.partition("_")
+        if part in _SHOWN_BY:
+            shown[joint] = visibility[LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
+    return shown
+
+
+@lru_cache(maxsize=1)
+def _loaded(kind: type[CropNetworkBackend], digests: tuple[str, ...]) -> torch.nn.Module:
+    """One network is kept between requests, until its files are replaced or another one is asked for."""
+    return kind().build().to(_torch_device())
+
+
+@lru_cache(maxsize=1)
+def _torch_device() -> torch.device:
+    """Where networks run: what `device` finds, if this torch agrees."""
+    import torch
+
+    kind = device.describe().split(":")[0].split(" ")[0]
+    works = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind)
+    return torch.device(kind if works and works() else "cpu")
+
+
+def _device() -> str:
+    """The same in words."""
+    return "cpu" if _torch_device().type == "cpu" else device.describe()
