@@ -39,8 +39,8 @@ class Edges:
         runs_up = start < end
         up, down = np.flatnonzero(runs_up), np.flatnonzero(~runs_up)
         # The n-th run up an edge is matched with the n-th run down it; a seam of several sheets stays consistent.
-        named = [_named_by_rank(key[runs]) for runs in (up, down)]
-        _, in_up, in_down = np.intersect1d(*named, assume_unique=True, return_indices=True)
+        named_up, named_down = (_named_by_rank(key[runs]) for runs in (up, down))
+        _, in_up, in_down = np.intersect1d(named_up, named_down, assume_unique=True, return_indices=True)
         lone = np.setdiff1d(np.arange(len(key)), np.concatenate([up[in_up], down[in_down]]))
         left = np.concatenate([up[in_up], lone])
         right = np.concatenate([triangle[down[in_down]], np.full(len(lone), len(faces))])

@@ -205,7 +205,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes) -> Decoded:
         """x (B, candidates, C) on boxes (B, candidates, 4), memory (B, T, C) of maps of `sizes` -> groups."""
-        layout = None
+        layout: Layout | None = None
         for index, layer in enumerate(self.layers):
             if index:
                 boxes = self.moved(index - 1, x, boxes, layout)
@@ -213,10 +213,11 @@ class Decoder(nn.Module):
                 layout = Layout.of(self.config, with_details=False)
                 x, boxes = self._unfold_people(*self._best(x, boxes))
             elif index == DETAIL_LAYER:
-                x, boxes = self._unfold_details(x, boxes, layout)
+                x, boxes = self._unfold_details(x, boxes)
                 layout = Layout.of(self.config, with_details=True)
             x = layer(x, self.ref_point_head(box_sines(boxes)), boxes, memory, sizes, layout)
         # Only here are boxes read off normed tokens; between the layers it is the plain ones.
+        layout = Layout.of(self.config, with_details=True)
         tokens, groups = self.norm(x), (-1, layout.size)
         boxes = self.moved(index, tokens, boxes, layout)
         return Decoded(tokens.unflatten(1, groups), boxes.unflatten(1, groups), layout)
@@ -241,8 +242,9 @@ class Decoder(nn.Module):
             parts.append(_unfolded(x, boxes, embedding, size, self.get_submodule(f"bbox_{mover}_embed")[-1]))
         return _joined(parts)
 
-    def _unfold_details(self, x: Tensor, boxes: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    def _unfold_details(self, x: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, G * 21, C) -> (B, G * 39, C): after each hand's and face's box come its points."""
+        layout = Layout.of(self.config, with_details=False)
         x, boxes = x.unflatten(1, (-1, layout.size)), boxes.unflatten(1, (-1, layout.size))
         parts = [(x[:, :, : layout.left_hand], boxes[:, :, : layout.left_hand])]
         for token, part in ((layout.left_hand, "lhand"), (layout.right_hand, "rhand"), (layout.face, "face")):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .state import assembled, count_numbered, need
-from .vit import NORM_EPSILON, Attention, Mlp
+from .vit import NORM_EPSILON, Attention, Mlp, ViTConfig
 
 NETWORK = "Depth Anything V2"
 HEAD_WIDTH = 64
@@ -76,11 +76,12 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     def __init__(self, config: DepthAnythingConfig):
         super().__init__()
+        sizes = ViTConfig(width=config.width, heads=config.heads, mlp_width=config.mlp_width)
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
-        self.attn = Attention(config)
+        self.attn = Attention(sizes)
         self.ls1 = LayerScale(config.width)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
-        self.mlp = Mlp(config)
+        self.mlp = Mlp(sizes)
         self.ls2 = LayerScale(config.width)
 
     def forward(self, x: Tensor) -> Tensor:

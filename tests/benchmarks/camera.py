@@ -24,7 +24,8 @@ from recover_body.engine.camera_published import (
     solve_published,
     start_from_keypoints,
 )
-from recover_body.engine.camera_solver import Camera, Freedom, Scene, solve_camera
+from recover_body.engine.camera_scene import Camera, Freedom, Scene
+from recover_body.engine.camera_solver import solve_camera
 from recover_body.engine.contour import Edges, contour_of, filled
 from recover_body.models.body_model import load_body
 

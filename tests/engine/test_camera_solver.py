@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from recover_body.engine.camera_problem import CameraProblem
 from recover_body.engine.camera_published import start_from_keypoints
-from recover_body.engine.camera_solver import Freedom, Scene, _Problem, solve_camera
+from recover_body.engine.camera_scene import Freedom, Scene
+from recover_body.engine.camera_solver import solve_camera
 from recover_body.engine.camera_start import closed_form_camera
 from recover_body.engine.contour import Edges, contour_of, filled
 from recover_body.engine.raster import silhouette
@@ -61,7 +63,7 @@ def test_every_number_of_the_fixture():
 @pytest.mark.parametrize("name", CASES)
 def test_never_worse_than_the_start_it_is_given(name):
     scene, freedom = CASES[name].ours()
-    problem = _Problem(scene, EDGES, freedom)
+    problem = CameraProblem(scene, EDGES, freedom)
     start = (CASES[name]["init_f"], CASES[name]["init_T"])
     before = problem.view(*problem.at_rest(*start)).camera
     after = solve_camera(scene, EDGES, freedom, start, steps=(4, 4))
@@ -158,10 +160,10 @@ def test_the_contour_encloses_the_silhouette():
 def test_the_slope_of_the_overlap_is_its_derivative():
     """Hard masks change in steps, so their difference is taken over a pixel."""
     scene, focal_px, translation = random_scene(13, side_px=1024)
-    problem = _Problem(scene, EDGES, Freedom(depth=True))
+    problem = CameraProblem(scene, EDGES, Freedom(depth=True))
     off = translation + torch.tensor([0.03, -0.02, 0.0])
     view = problem.view(*problem.at_rest(focal_px, off))
-    _, _, slope = problem._equations(view, reach=0.03)
+    _, _, slope = problem.equations(view, reach=0.03)
     for place, change in ((0, 0.004), (1, 0.002), (2, 0.002), (3, 0.004)):
         direction = torch.zeros(1, 7)
         direction[0, place] = change

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recover_body.engine.camera_published import Evidence, Rates, State
-from recover_body.engine.camera_solver import Articulation, Camera, Freedom, Scene
+from recover_body.engine.camera_scene import Articulation, Camera, Freedom, Scene
 from recover_body.engine.contour import Edges, contour_of, filled
 from recover_body.engine.solver_keypoints import CHIN, IS_FINGER, IS_HELD, SMPLX_144
 from recover_body.models.rotations_torch import rotvec_to_matrix
