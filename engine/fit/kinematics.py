@@ -9,7 +9,7 @@ so the two are nearly independent, which a translation in metres and f are not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class State:
         """(B,)."""
         return np.exp(self.log_focal)
 
-    @property
+    @cached_property
     def pelvis(self) -> np.ndarray:
         """(B, 3) metres, camera frame."""
         u, v, zeta = self.place.T

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.rotations import cross_matrix, rotation_between
+from ...models.rotations import cross_matrix
 from .kinematics import BODY_JOINTS, BodyPoints, Posed, Skeleton, projected, skinned_points
 from .points import LandmarkPoints
 from .solver import System
@@ -66,10 +66,19 @@ class LandmarkTerms:
         viewing ray before they are compared (specification 4.1).
         """
         middle = on_body.positions[:, self.anchors].mean(1)
-        ray = middle / np.linalg.norm(middle, axis=-1, keepdims=True)
-        turned = np.einsum("bij,bnj->bni", rotation_between(np.array([0, 0, 1.0]), ray), self.metric)
+        distance = np.sqrt(np.square(middle).sum(-1))[:, None, None]
+        ray = middle / distance[:, 0]
+        turned = self.metric @ _onto(ray).swapaxes(1, 2)
         by_middle = on_body.jacobian[:, self.anchors].mean(1)  # (B, 3, 80)
         # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
-        swing = cross_matrix(ray) @ by_middle / np.linalg.norm(middle, axis=-1)[:, None, None]
+        swing = cross_matrix(ray) @ by_middle / distance
         jacobian = on_body.jacobian - by_middle[:, None] + cross_matrix(turned) @ swing[:, None]
         return on_body.positions - middle[:, None] - turned, jacobian
+
+
+def _onto(ray: np.ndarray) -> np.ndarray:
+    """(B, 3) unit, in front of the camera -> (B, 3, 3): the smallest rotation from the optical axis to the ray."""
+    x, y, z = ray.T
+    zero = np.zeros_like(x)
+    cross = cross_matrix(np.stack([-y, x, zero], -1))
+    return np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None]

@@ -51,13 +51,13 @@ class PoseTerms:
         system.hessian[:, BODY_ROTATIONS, BODY_ROTATIONS] += transposed @ jacobian
 
     def _add_limits(self, system: System, rotvecs: np.ndarray) -> None:
-        for name, axis, sign in _HINGES:
-            joint = self.joint_names.index(name)
-            over = np.minimum(sign * rotvecs[:, joint - 1, axis], 0) / LIMIT_SIGMA_RAD
-            system.cost += 0.5 * over**2
-            column = 3 * joint + axis
-            system.gradient[:, column] += sign * over / LIMIT_SIGMA_RAD
-            system.hessian[:, column, column] += (over < 0) / LIMIT_SIGMA_RAD**2
+        columns = np.array([3 * self.joint_names.index(name) + axis for name, axis, _ in _HINGES])
+        signs = np.array([sign for *_, sign in _HINGES])
+        flexion = signs * rotvecs.reshape(len(rotvecs), -1)[:, columns - 3]  # the root is not among the rotvecs
+        over = np.minimum(flexion, 0) / LIMIT_SIGMA_RAD
+        system.cost += 0.5 * np.square(over).sum(1)
+        system.gradient[:, columns] += signs * over / LIMIT_SIGMA_RAD
+        system.hessian[:, columns, columns] += (over < 0) / LIMIT_SIGMA_RAD**2
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def rotvec_by_turn(rotvecs: np.ndarray) -> np.ndarray:
     The inverse right Jacobian of SO(3): I + K/2 + (1/t^2 - (1 + cos t) / (2 t sin t)) K^2 with K the cross matrix and t
     the angle.
     """
-    angle = np.linalg.norm(rotvecs, axis=-1)[..., None, None]
+    angle = np.sqrt(np.square(rotvecs).sum(-1))[..., None, None]
     cross = cross_matrix(rotvecs)
     small = angle < 1e-3
     safe = np.where(small, 1.0, np.minimum(angle, np.pi - 1e-3))  # at pi the rotation vector jumps

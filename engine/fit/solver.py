@@ -12,7 +12,7 @@ import numpy as np
 from .kinematics import ROTATIONS, UNKNOWNS, Posed, Skeleton, State
 
 STEP_LIMIT_RAD = 0.5
-CONVERGED = 2e-3
+CONVERGED = 0.02
 """A step that gains less than this in negative log likelihood is the last."""
 
 
@@ -98,7 +98,7 @@ def minimise(
         better = new.cost < system.cost
         finished = np.where(better, system.cost - new.cost < CONVERGED, damping >= 1e2)
         state, system = proposed.where(better, state), new.where(better, system)
-        damping = np.clip(np.where(better, damping * 0.3, damping * 8), 1e-5, 1e3)
+        damping = np.clip(np.where(better, damping * 0.1, damping * 8), 1e-5, 1e3)
         if robust and finished.all():
             break
     return state, system
@@ -106,8 +106,9 @@ def minimise(
 
 def _step(system: System, damping: np.ndarray) -> np.ndarray:
     """(B, 80) damped Gauss-Newton step, no joint turning by more than the limit at once."""
-    diagonal = np.einsum("bii->bi", system.hessian)
-    hessian = system.hessian + (damping[:, None] * diagonal)[:, None] * np.eye(UNKNOWNS)
+    hessian = system.hessian.copy()
+    diagonal = np.arange(UNKNOWNS)
+    hessian[:, diagonal, diagonal] *= 1 + damping[:, None]
     step = -np.linalg.solve(hessian, system.gradient[..., None])[..., 0]
     largest = np.abs(step[:, ROTATIONS]).max(1)
     return step * np.minimum(1, STEP_LIMIT_RAD / np.maximum(largest, 1e-9))[:, None]
