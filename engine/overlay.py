@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..models.body_model import load_body
 from ..wire.frames import project
+from ..wire.messages import ALL_FRAMES, FrameRange
 from ..wire.take import PersonTrack, Take
 from . import frames
+from .footage import open_footage
+from .movie import movie
 from .raster import Look, shade
 
 LONGEST_SIDE_PX = 1600
+_MOVIE_SIDE_PX = 1280
 SMALLEST_SIDE_PX = 640
 """Smaller pictures are enlarged, so that lines and words stay fine."""
 
@@ -26,7 +31,7 @@ _WORDS_SHARE, _SMALLEST_WORDS_PX = 0.0145, 13
 _CAPTION_COLOUR, _WORDS_COLOUR, _QUIET_COLOUR = (24, 27, 32), (236, 239, 243), (158, 166, 178)
 
 # One per person; sRGB. Apart also for people who see few colours: they differ in lightness too.
-_PALETTE = ((92, 176, 232), (245, 169, 80), (140, 205, 120), (226, 120, 165), (186, 150, 240), (120, 210, 200))
+PALETTE = ((92, 176, 232), (245, 169, 80), (140, 205, 120), (226, 120, 165), (186, 150, 240), (120, 210, 200))
 # The body's materials that keep their own colour; the others get the person's.
 _MATERIALS = {"eye_white": (247, 247, 244), "iris": (86, 104, 120), "pupil": (20, 22, 26), "tongue": (196, 110, 112)}
 
@@ -51,15 +56,26 @@ class _Posed:
     joints_cam: np.ndarray
 
 
+def write_overlay_movie(path: Path, source: str, take: Take, wanted: FrameRange = ALL_FRAMES) -> None:
+    """Draw every frame of `take` over its clip `source`, `wanted` being the frames it was recovered from; MP4."""
+    footage = open_footage(source, None, wanted)
+    rate = Fraction(take.fps).limit_denominator(1001)
+    with movie(path, rate) as add:
+        start = take.frame_numbers[0]
+        for frame, picture in enumerate(footage.images):
+            if picture is not None:
+                add(draw_overlay(picture, take, frame, _MOVIE_SIDE_PX), int(take.frame_numbers[frame] - start))
+
+
 def write_overlay(path: Path, source: str, take: Take, data: bytes | None = None) -> None:
     """Draw the first frame of `take` over its picture `source` (or `data`) and write a PNG."""
     picture = draw_overlay(frames.read(source, data).images[0], take)
     Image.fromarray(picture).save(path, format="PNG", compress_level=6)
 
 
-def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0) -> np.ndarray:
+def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0, longest_side_px: int = LONGEST_SIDE_PX) -> np.ndarray:
     """(H', W', 3) uint8: the (H, W, 3) picture at a handy size, everybody drawn in, and a strip with the verdict."""
-    scale = _display_scale(*picture.shape[:2])
+    scale = _display_scale(*picture.shape[:2], longest_side_px)
     canvas = _resized(picture, scale)
     intrinsics = np.diag([scale, scale, 1.0]) @ take.camera.intrinsics(frame)
     posed = [_pose(person, frame, number) for number, person in enumerate(take.people) if person.present[frame]]
@@ -70,9 +86,9 @@ def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0) -> np.ndarray:
     return np.concatenate([canvas, _caption(canvas.shape[1], canvas.shape[0], take, posed, frame)])
 
 
-def _display_scale(height: int, width: int) -> float:
+def _display_scale(height: int, width: int, longest_side_px: int) -> float:
     longer = max(height, width)
-    return min(1.0, LONGEST_SIDE_PX / longer) if longer >= SMALLEST_SIDE_PX else SMALLEST_SIDE_PX / longer
+    return min(1.0, longest_side_px / longer) if longer >= SMALLEST_SIDE_PX else SMALLEST_SIDE_PX / longer
 
 
 def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -86,7 +102,7 @@ def _pose(person: PersonTrack, frame: int, number: int) -> _Posed:
     out = load_body(person.body).forward(
         person.pose[row], person.betas, person.expression[row], person.translation[row]
     )
-    return _Posed(person, _PALETTE[number % len(_PALETTE)], out.vertices[0], out.joints[0])
+    return _Posed(person, PALETTE[number % len(PALETTE)], out.vertices[0], out.joints[0])
 
 
 def _draw_body(canvas: np.ndarray, one: _Posed, intrinsics: np.ndarray) -> np.ndarray:

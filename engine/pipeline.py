@@ -19,9 +19,16 @@ from .backends.base import Bodies, BodyTrack
 from .cameras import initial_camera
 from .errors import NobodyFound
 from .footage import open_footage
+from .motion.refine import refine
 
 # How the whole request's time is shared out, for the progress bar: stage -> (start, end).
-_SHARE = {"read": (0.0, 0.05), "recover": (0.05, 0.85), "verdict": (0.85, 0.95), "rig": (0.95, 1.0)}
+_SHARE = {
+    "read": (0.0, 0.05),
+    "recover": (0.05, 0.85),
+    "motion": (0.85, 0.87),
+    "verdict": (0.87, 0.95),
+    "rig": (0.95, 1.0),
+}
 
 
 def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> Recovery:
@@ -36,13 +43,15 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         bodies = backend.recover(footage, camera, request, clock.report)
         if not bodies.people:
             raise NobodyFound(f"Nobody was found in {footage.name}.")
+    with clock.stage("motion"):
+        times_s = footage.frame_numbers / footage.fps
+        tracks = tuple(refine(t, times_s, request.smoothing_s, bodies.camera, request.body) for t in bodies.people)
+        T_world_camera, world_note = world.place(tracks, request.body)
     with clock.stage("verdict"):
-        verdicts = [verdict.judge(track, bodies.camera, request.body) for track in bodies.people]
-        T_world_camera, world_note = world.place(bodies.people, request.body)
-    people = tuple(
-        _person(number, track, judged, request.body)
-        for number, (track, judged) in enumerate(zip(bodies.people, verdicts, strict=True))
-    )
+        people = []
+        for number, track in enumerate(tracks):
+            clock.report("verdict", number / len(tracks), "")
+            people.append(_person(number, track, verdict.judge(track, bodies.camera, request.body), request.body))
     with clock.stage("rig"):
         rigs = tuple(rigging.plan_rig(person) for person in people) if request.want_rigs else ()
     take = Take(
@@ -50,7 +59,7 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         fps=footage.fps,
         frame_numbers=footage.frame_numbers,
         camera=_camera_track(bodies, T_world_camera),
-        people=people,
+        people=tuple(people),
         backend=backend.name,
         device=bodies.device,
         seconds=clock.seconds,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`recover-body recover`: pictures in, takes, reports, overlays and .blend files out."""
+"""`recover-body recover`: pictures and clips in, takes, reports, overlays and .blend files out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wire.messages import CameraHint, RecoverRequest, Recovery
+from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, RecoverRequest, Recovery
 from ..wire.take import write_take
 from . import blenders, console, outputs, report
 from .blenders import Blender
 from .errors import InternalError, RecoverError, as_expected
 
-_DESCRIPTION = """Recover the people in each picture and write, named after the picture, into the folder of --out:
+_DESCRIPTION = """Recover the people in each picture or clip and write, named after it, into the folder of --out:
   NAME.take.npz      everything that was recovered; plain numpy opens it
   NAME.report.json   camera, verdict, seconds and versions
-  NAME.overlay.png   with --overlay: the picture with the bodies drawn over it
+  NAME.overlay.png   with --overlay: the picture with the bodies drawn over it; of a clip a movie, NAME.overlay.mp4
+  NAME.verdict.csv   of a clip: the verdict per frame, and as a plot in NAME.verdict.png
   NAME.blend         with --blend: rigged characters and the matched camera
 """
 _EPILOG = """exit codes: 0 done; 1 nobody found, or verdict below --min-iou; 2 wrong usage or unreadable input;
@@ -37,7 +38,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="picture: JPEG, PNG, WebP, TIFF (HEIC where installed)"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="picture (JPEG, PNG, WebP, TIFF; HEIC where installed), movie (MP4, MOV, MKV, AVI, …), folder of numbered "
+        "pictures, or pattern (shot_%%04d.png)",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results; made if absent")
     parser.add_argument("--backend", default="auto", metavar="NAME", help="auto (default) or one that `doctor` lists")
@@ -46,6 +51,17 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--body", default="neutral", choices=("neutral", "female", "male"), help="which body to fit")
     parser.add_argument("--height", type=_number(0.3, 3), metavar="M", help="stature of the largest person in metres")
+    clip = parser.add_argument_group("clips")
+    clip.add_argument(
+        "--frames",
+        default=ALL_FRAMES,
+        type=_frames,
+        metavar="A:B[:STEP]",
+        help="only frames A to B, every STEP-th; counted from 1, as on Blender's timeline. Either end may be left out",
+    )
+    clip.add_argument(
+        "--smooth", type=_smoothing, metavar="S", help="smooth motion over S seconds (default 0.05), or off"
+    )
     camera = parser.add_argument_group("camera (default: EXIF, else estimated)")
     focal = camera.add_mutually_exclusive_group()
     focal.add_argument("--focal-mm", type=_number(0.5, 5000), metavar="F", help="focal length in mm")
@@ -102,6 +118,7 @@ def _prepare(options: argparse.Namespace) -> _Job:
 
 def _endings(options: argparse.Namespace) -> tuple[str, ...]:
     wanted = {"take.npz": True, "report.json": True, "overlay.png": options.overlay, "blend": options.blend}
+    wanted |= {"overlay.mp4": options.overlay, "verdict.csv": True, "verdict.png": True}
     return tuple(ending for ending, asked in wanted.items() if asked)
 
 
@@ -136,6 +153,8 @@ def _recover(source: str, job: _Job, told: console.Console) -> Recovery:
         camera=job.camera,
         height_m=options.height,
         body=options.body,
+        frames=options.frames,
+        smoothing_s=options.smooth,
         want_rigs=options.blend,
     )
     return recover(request, lambda progress: told.progress(source, progress))
@@ -146,11 +165,22 @@ def _write(source: str, recovery: Recovery, job: _Job, told: console.Console) ->
     stem, seconds = Path(source).stem, dict(recovery.take.seconds)
     with outputs.Staged(job.options.out) as staged:
         write_take(staged.path(f"{stem}.take.npz"), recovery.take)
-        if job.options.overlay:
-            from .overlay import write_overlay
+        is_clip = len(recovery.take.frame_numbers) > 1
+        if is_clip:
+            from . import verdict_files
 
+            verdict_files.write_table(staged.path(f"{stem}.verdict.csv"), recovery.take)
+            verdict_files.write_plot(staged.path(f"{stem}.verdict.png"), recovery.take)
+        if job.options.overlay:
+            from .overlay import write_overlay, write_overlay_movie
+
+            told.stage(source, "overlay")
             with _timed(seconds, "overlay"):
-                write_overlay(staged.path(f"{stem}.overlay.png"), source, recovery.take)
+                if is_clip:
+                    movie = staged.path(f"{stem}.overlay.mp4")
+                    write_overlay_movie(movie, source, recovery.take, job.options.frames)
+                else:
+                    write_overlay(staged.path(f"{stem}.overlay.png"), source, recovery.take)
         if job.blender:
             from .blend_writer import write_blend
 
@@ -179,6 +209,27 @@ def _people(text: str) -> str:
     if text in ("all", "largest") or (text.isascii() and text.isdigit() and int(text) > 0):
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is neither all, largest nor a number from 1")
+
+
+def _frames(text: str) -> FrameRange:
+    first, _, rest = text.partition(":")
+    last, _, step = rest.partition(":")
+    try:
+        wanted = FrameRange(int(first or 1), int(last) if last else None, int(step or 1))
+    except ValueError:
+        wanted = None
+    if (
+        wanted is None
+        or ":" not in text
+        or wanted.first < 0
+        or (wanted.last is not None and wanted.last < wanted.first)
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of frames such as 10:200 or 10:200:2")
+    return wanted
+
+
+def _smoothing(text: str) -> float:
+    return 0.0 if text == "off" else _number(0, 10)(text)
 
 
 def _number(low: float, high: float):

@@ -18,6 +18,12 @@ def make(take: Take, seconds: dict[str, float]) -> dict:
         "source": take.source,
         "backend": take.backend,
         "device": take.device,
+        "fps": take.fps,
+        "frames": {
+            "count": len(take.frame_numbers),
+            "first": int(take.frame_numbers[0]),
+            "last": int(take.frame_numbers[-1]),
+        },
         "seconds": {**seconds, "total": round(sum(seconds.values()), 4)},
         "camera": {
             **{name: float(getattr(take.camera, name)[0]) for name in ("fx_px", "fy_px", "cx_px", "cy_px")},
@@ -55,9 +61,12 @@ def _person(person: PersonTrack) -> dict:
         "id": person.id,
         "name": person.name,
         "frames": int(np.count_nonzero(person.present)),
+        "inferred_frames": int(np.count_nonzero(person.present & (person.score == 0))),
         "overlay_iou": _mean(person.overlay_iou),
+        "overlay_iou_low": _percentile(person.overlay_iou, 5),
         "reprojection_px": _mean(person.reprojection_px),
         "reprojection_percent": _mean(person.reprojection_percent),
+        "reprojection_percent_high": _percentile(person.reprojection_percent, 95),
         "inferred_joints": [name for name, is_inferred in zip(names, inferred, strict=True) if is_inferred],
         "notes": list(person.notes),
     }
@@ -67,6 +76,12 @@ def _mean(values: np.ndarray) -> float:
     """Over the frames that have a value; NaN when none has."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    """Of the frames that have a value; NaN when none has."""
+    known = values[np.isfinite(values)]
+    return float(np.percentile(known, percent)) if len(known) else math.nan
 
 
 def _without_nan(tree: object) -> object:

@@ -23,6 +23,8 @@ BALANCE_SIGMA_M = 0.08
 """How far from balanced a person at rest looks, mostly because depths along the ray are uncertain."""
 BALANCE_CAP_M = 0.3
 """Who is farther from balance than this is moving, and says no more about the tilt."""
+VIEWS, MOST_VIEWS = 6, 2.0
+"""Frames of a clip that are looked at per person, and how many independent ones they count as."""
 TOUCH_M = 0.03
 """Points this little above the lowest one carry weight too."""
 
@@ -41,29 +43,45 @@ _SEGMENTS = (
 def place(people: tuple[BodyTrack, ...], body_name: str) -> tuple[np.ndarray, str]:
     """T_world_camera (4, 4) for a static camera, and a sentence on how far to trust it.
 
-    The origin lies on the ground below the first person's pelvis; the camera looks along +y. `people` are in the camera
-    frame, largest first; the first frame in which each is present counts.
+    The origin lies on the ground below the first person's pelvis in the first frame; the camera looks along +y.
+    `people` are in the camera frame, largest first; of a clip, some frames of each are looked at.
     """
-    bodies = [_posed(person, body_name) for person in people]
-    up_cam = _up(bodies, [_weight(person) for person in people], load_body(body_name).joint_names)
+    views = [_views(person, body_name) for person in people]
+    bodies = [body for of_person in views for body in of_person]
+    # A person's frames repeat the same mistakes, so all of them together count as a few.
+    weights = [
+        _weight(person) * min(1, MOST_VIEWS / len(of_person))
+        for person, of_person in zip(people, views, strict=True)
+        for _ in of_person
+    ]
+    up_cam = _up(bodies, weights, load_body(body_name).joint_names)
     forward_cam = np.array([0, 0, 1.0]) - up_cam[2] * up_cam
     forward_cam /= np.linalg.norm(forward_cam)
     R_world_camera = np.stack([np.cross(forward_cam, up_cam), forward_cam, up_cam])
-    vertices, pelvis = bodies[0].vertices[0] @ R_world_camera.T, R_world_camera @ bodies[0].joints[0, 0]
+    pelvis = R_world_camera @ bodies[0].joints[0, 0]
+    # The middle of a person's lowest points: in some frames they are in the air, in some they seem to be in the ground.
+    ground = float(np.median([(body.vertices[0] @ up_cam).min() for body in views[0]]))
     T_world_camera = np.eye(4)
     T_world_camera[:3, :3] = R_world_camera
-    T_world_camera[:3, 3] = (-pelvis[0], -pelvis[1], -vertices[:, 2].min())
+    T_world_camera[:3, 3] = (-pelvis[0], -pelvis[1], -ground)
     pitch_deg = math.degrees(math.asin(float(np.clip(up_cam[2], -1, 1))))
     tilt = f"{abs(pitch_deg):.0f} degrees {'down' if pitch_deg < 0 else 'up'}"
     return T_world_camera, f"The camera's tilt ({tilt}) and the ground were inferred from how people balance."
 
 
-def _posed(person: BodyTrack, body_name: str) -> BodyOutput:
-    frame = int(np.flatnonzero(person.present)[0])
-    one = slice(frame, frame + 1)
-    return load_body(body_name).forward(
-        person.pose[one], person.betas[None], person.expression[one], person.translation[one]
-    )
+def _views(person: BodyTrack, body_name: str) -> list[BodyOutput]:
+    """The body in some of the frames it is present in, evenly over time, the first one first."""
+    present = np.flatnonzero(person.present)
+    frames = np.unique(present[np.linspace(0, len(present) - 1, min(VIEWS, len(present))).astype(int)])
+    return [
+        load_body(body_name).forward(
+            person.pose[one : one + 1],
+            person.betas[None],
+            person.expression[one : one + 1],
+            person.translation[one : one + 1],
+        )
+        for one in frames
+    ]
 
 
 def _weight(person: BodyTrack) -> float:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 LIBRARIES = {
     "wire": {"numpy"},
     "models": {"numpy", "safetensors", "torch"},
-    "engine": {"numpy", "torch", "av", "cv2", "mediapipe", "PIL", "pillow_heif", "threadpoolctl"},
+    "engine": {"numpy", "torch", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "threadpoolctl"},
     "addon": {"numpy", "bpy", "bmesh", "mathutils", "gpu", "gpu_extras"},
     "blender_scripts": {"numpy", "bpy", "mathutils"},
 }

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recover_body.engine.backends.landmarks import agreed_camera
 from recover_body.engine.cameras import initial_camera
 from recover_body.engine.fit.body_fit import BodyFit, Observations
 from recover_body.engine.fit.contours import relaxed_hands, trace
 from recover_body.engine.fit.face import fit_face
 from recover_body.engine.fit.fingers import FINGERS, fit_fingers
+from recover_body.engine.fit.key_fit import agreed_camera
 from recover_body.engine.fit.kinematics import LOG_FOCAL, UNKNOWNS
 from recover_body.engine.fit.points import LANDMARK_NAMES, landmark_points
 from recover_body.engine.fit.solver import linearise
