@@ -11,7 +11,17 @@ from .. import __version__
 from . import blenders, device, report
 from .errors import BlenderNotFound
 
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow", "threadpoolctl", "mediapipe", "torch", "pillow-heif", "bpy")
+_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "threadpoolctl",
+    "mediapipe",
+    "torch",
+    "safetensors",
+    "pillow-heif",
+    "bpy",
+)
 _NONE_READY = 3
 
 

@@ -118,11 +118,11 @@ class CropNetworkBackend:
 
         report("fit", 0.8, "fitting the bodies into the picture")
         body, smpl = load_body(request.body), _smpl_body()
-        believed = _believed(predicted, crops, people, camera, body, smpl)
+        boxes_px = np.array([person.box_px for person in people])
+        believed = _believed(predicted, crops, boxes_px, camera, body, smpl)
         heights_m = np.full(len(people), np.nan)
         heights_m[0] = np.nan if request.height_m is None else request.height_m  # the largest person's
         seen = observations(people, camera, heights_m)
-        boxes_px = np.array([person.box_px for person in people])
         refined = refine(seen, believed, Masks(people), boxes_px, camera, request.body)
         close_ups = fit_close_ups(seen.details, refined.posed, request.body)
         report("fit", 1.0, "")
@@ -183,7 +183,7 @@ class CropNetworkBackend:
 def _believed(
     predicted: Prediction,
     crops: list[Crop],
-    people: list[Detection],
+    boxes_px: np.ndarray,
     camera: Pinhole,
     body: BodyModel,
     smpl: BodyModel | None,
@@ -191,7 +191,7 @@ def _believed(
     """The network's words about SMPL in its crops, as words about `body` before the full image's camera."""
     pelvis_rest = SMPL_PELVIS_M if smpl is None else smpl.rest_joints(predicted.betas)[:, 0]
     pelvis = pelvis_rest + np.array(
-        [_translation(*row, camera) for row in zip(predicted.crop_camera, crops, people, strict=True)]
+        [translation_before(camera, *row) for row in zip(predicted.crop_camera, crops, boxes_px, strict=True)]
     )
     rotations = smpl_to_smplx_pose(predicted.rotations)
     # The network looked straight at the person; the full image's camera sees the person along a ray.
@@ -200,15 +200,18 @@ def _believed(
     return Believed(rotations, pelvis, betas)
 
 
-def _translation(crop_camera: np.ndarray, crop: Crop, person: Detection, camera: Pinhole) -> np.ndarray:
-    """(3,) metres that bring SMPL before the full image's camera, so that its picture in the crop stays."""
+def translation_before(camera: Pinhole, crop_camera: np.ndarray, crop: Crop, box_px: np.ndarray) -> np.ndarray:
+    """(3,) metres that bring SMPL before the full image's camera, so that it appears where the crop's camera saw it.
+
+    crop_camera (3,) scale, tx, ty; where it makes no sense, SMPL is brought into the person's box (4,) instead.
+    """
     # The formula knows a principal point in the middle only, and counts from the middle of the first pixel.
     size_px = (2 * camera.cx_px - 1, 2 * camera.cy_px - 1)
-    extent_px = float(np.linalg.norm(person.box_px[2:] - person.box_px[:2]))
+    extent_px = float(np.linalg.norm(box_px[2:] - box_px[:2]))
     stature_m = 2 * extent_px / (crop_camera[0] * crop.side_px + 1e-9)
     if not STATURES_M[0] < stature_m < STATURES_M[1] or not np.isfinite(crop_camera).all():
         usual = 2 * extent_px / (USUAL_STATURE_M * crop.side_px)
-        crop_camera = np.array([usual, -SMPL_PELVIS_M[0], -SMPL_PELVIS_M[1]])  # the pelvis in the middle of the box
+        crop_camera = np.array([usual, *-SMPL_PELVIS_M[:2]])  # the pelvis in the middle of the box
     return crop.full_image_translation(crop_camera, size_px, camera.fx_px)
 
 
