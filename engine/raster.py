@@ -40,16 +40,17 @@ def silhouette(
 
     `vertices_cam` (V, 3) metres in the camera frame, `faces` (T, 3) counter-clockwise seen from outside.
     """
-    points_px, front = _project_front(vertices_cam, faces, intrinsics)
-    start, end, winding = _contour_edges(front, len(points_px))
-    return _fill(points_px[start], points_px[end], winding, width, height)
+    return silhouette_and_rim(vertices_cam, faces, intrinsics, width, height)[0]
 
 
-def outline_vertices(vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(E,) the vertices where the surface turns from the camera: outer contour and folds within it."""
-    points_px, front = _project_front(vertices_cam, faces, intrinsics)
-    start, end, _ = _contour_edges(front, len(points_px))
-    return np.unique(np.concatenate([start, end]))
+def silhouette_and_rim(
+    vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The silhouette, and (E,) the vertices where the surface turns from the camera: outer contour and folds in it."""
+    points_px = project(vertices_cam, intrinsics)
+    start, end, winding = _contour_edges(faces, _kept_faces(vertices_cam, faces, points_px))
+    mask = _fill(points_px[start], points_px[end], winding, width, height)
+    return mask, np.unique(np.concatenate([start, end]))
 
 
 def shade(
@@ -64,8 +65,9 @@ def shade(
     """(H, W, 4) uint8 RGBA picture of the mesh, farthest triangles painted first; alpha is 0 or 255."""
     import cv2
 
-    points_px, front = _project_front(vertices_cam, faces, intrinsics)
+    points_px = project(vertices_cam, intrinsics)
     kept = _kept_faces(vertices_cam, faces, points_px)
+    front = faces[kept]
     depths = vertices_cam[front, 2].mean(1)
     order = np.argsort(-depths)
     colours = _colours(vertices_cam, faces, kept, face_materials, look)[order].tolist()
@@ -87,14 +89,6 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def _project_front(
-    vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(V, 2) pixels, and the (N, 3) faces that are in front of the camera and turned to it."""
-    points_px = project(vertices_cam, intrinsics)
-    return points_px, faces[_kept_faces(vertices_cam, faces, points_px)]
-
-
 def _kept_faces(vertices_cam: np.ndarray, faces: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """(T,) bool. Seen in the picture (y down), faces that turn to the camera run clockwise: their area is negative."""
     a, b, c = points_px[faces[:, 0]], points_px[faces[:, 1]], points_px[faces[:, 2]]
@@ -104,20 +98,47 @@ def _kept_faces(vertices_cam: np.ndarray, faces: np.ndarray, points_px: np.ndarr
         return far_enough & (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0] < 0)
 
 
-def _contour_edges(faces: np.ndarray, vertex_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges of `faces` that are not walked equally often in both directions: start, end, and how often net (E,)."""
-    a = faces.astype(np.int64).ravel()
-    b = np.roll(faces, -1, axis=1).astype(np.int64).ravel()
-    keys = np.minimum(a, b) * vertex_count + np.maximum(a, b)
-    order = np.argsort(keys, kind="stable")
-    keys, signs = keys[order], np.where(a < b, 1, -1)[order]
-    if not len(keys):
-        return keys, keys, signs
-    first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
-    net = np.add.reduceat(signs, first)
-    kept = net != 0
-    lower, upper = np.divmod(keys[first[kept]], vertex_count)
-    return lower, upper, net[kept]
+def _contour_edges(faces: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges of the kept faces (T,) that are not walked equally often in both directions: start, end, how often net."""
+    edges = _edges_of(faces)
+    net = np.bincount(edges.of_sides[kept].ravel(), edges.direction[kept].ravel(), len(edges.start)).astype(np.int64)
+    walked = np.flatnonzero(net)
+    return edges.start[walked], edges.end[walked], net[walked]
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """The edges of a mesh, each once."""
+
+    faces: np.ndarray
+    """The mesh, kept so that its id stays its own."""
+    start: np.ndarray
+    """(E,) the lower vertex number."""
+    end: np.ndarray
+    """(E,) the higher one."""
+    of_sides: np.ndarray
+    """(T, 3) the edge of each side of each face."""
+    direction: np.ndarray
+    """(T, 3) 1 where the face walks it from start to end, else -1."""
+
+
+_known_edges: dict[int, _Edges] = {}
+"""By id of the array: there are only a few bodies, and each is drawn thousands of times."""
+
+
+def _edges_of(faces: np.ndarray) -> _Edges:
+    known = _known_edges.get(id(faces))
+    if known is None or known.faces is not faces:
+        following = np.roll(faces, -1, axis=1).astype(np.int64)
+        low, high = np.minimum(faces, following), np.maximum(faces, following)
+        count = int(faces.max(initial=0)) + 1
+        keys, of_sides = np.unique(low * count + high, return_inverse=True)
+        start, end = np.divmod(keys, count)
+        known = _Edges(faces, start, end, of_sides.reshape(faces.shape), np.where(faces < following, 1.0, -1.0))
+        while len(_known_edges) >= 8:
+            _known_edges.pop(next(iter(_known_edges)), None)
+        _known_edges[id(faces)] = known
+    return known
 
 
 def _fill(start_px: np.ndarray, end_px: np.ndarray, winding: np.ndarray, width: int, height: int) -> np.ndarray:

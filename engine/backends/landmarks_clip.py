@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -47,14 +46,15 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
     report("fit", _FOLLOWING, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
     camera, shapes = _camera_and_shapes(people, camera, request, report)
 
-    def fit(person: int) -> ClipFit:
-        return fit_clip(people[person], times_s[frames[person]], camera, shapes[person], request.body)
+    fits, whole, done = [], sum(map(len, people)), 0
+    for sightings, at, betas in zip(people, frames, shapes, strict=True):
 
-    fits = []
-    with ThreadPoolExecutor(2, thread_name_prefix="fit") as pool:  # numpy lets go of the interpreter while it computes
-        for number, fitted in enumerate(pool.map(fit, range(len(people)))):
-            fits.append(fitted)
-            report("fit", _FOLLOWING + (1 - _FOLLOWING) * (number + 1) / len(people), f"person {number + 1}")
+        def tell(share: float, done: int = done, own: int = len(sightings)) -> None:
+            fraction = _FOLLOWING + (1 - _FOLLOWING) * (done + share * own) / whole
+            report("fit", fraction, f"person {len(fits) + 1} of {len(people)}")
+
+        fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
+        done += len(sightings)
     bodies = tuple(_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
     return Bodies(bodies, camera, (*camera_notes(camera), *_notes(footage, followed.unreadable, followed.cuts)))
 

@@ -28,6 +28,8 @@ ROBUST_FROM = 5
 SILHOUETTE_ROUNDS = 5
 SILHOUETTE_ITERATIONS = 3
 """Steps before the outlines are paired anew."""
+CLIP_SAMPLES = 64
+"""Points of each outline in a clip, whose frames help each other."""
 _HIPS, _TORSO = (23, 24), (11, 12, 23, 24)  # MediaPipe's numbers
 
 
@@ -147,12 +149,13 @@ class BodyFit:
         masks: Sequence[np.ndarray] | None = None,
         boxes_px: np.ndarray | None = None,
     ) -> tuple[State, System]:
-        """Go on from `state` with the rows as one person's frames; with masks, outlines are paired once more."""
+        """Go on from `state` with the rows as one person's frames; with masks, outlines are paired first."""
         with one_blas_thread():
             terms = self.terms
             if masks is not None:
                 rotvecs = matrix_to_rotvec(state.rotations)
-                terms += (contour_pairs(self.body_name).find(state, masks, boxes_px, self.centre_px, rotvecs),)
+                find = contour_pairs(self.body_name).find
+                terms += (find(state, masks, boxes_px, self.centre_px, rotvecs, CLIP_SAMPLES),)
             return minimise_together(self.skeleton, terms, motion, state, iterations)
 
     def result(self, state: State, system: System) -> Fit:

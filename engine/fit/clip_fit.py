@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -14,14 +15,16 @@ from ..follow import Sighting
 from ..motion.smooth import fill_rotations, fill_vectors
 from .body_fit import BodyFit, Fit, one_blas_thread
 from .close_ups import FINGERS, CloseUps, fit_close_ups
-from .kinematics import BODY_JOINTS
+from .kinematics import BODY_JOINTS, State
 from .observations import Masks, observations
 from .temporal import Motion
 
-WINDOW, OVERLAP = 192, 16
+WINDOW, OVERLAP = 96, 12
 """Frames that are fitted together, and how many of them belong to the neighbouring windows."""
-LANDMARK_STEPS, SILHOUETTE_STEPS = 4, 3
-SILHOUETTE_ROUNDS = 1
+EVERY = 3
+"""Every so many frames one is fitted from scratch, for the others to start from."""
+LANDMARK_STEPS, SILHOUETTE_STEPS = 6, 3
+_THREADS = 2
 HELD_S = 0.6
 """Hands and faces that were not looked at for longer count as not seen."""
 
@@ -37,17 +40,31 @@ class ClipFit:
 
 
 def fit_clip(
-    people: Sequence[Sighting], times_s: np.ndarray, camera: Pinhole, betas: np.ndarray, body_name: str
+    people: Sequence[Sighting],
+    times_s: np.ndarray,
+    camera: Pinhole,
+    betas: np.ndarray,
+    body_name: str,
+    tell: Callable[[float], None] = lambda _: None,
 ) -> ClipFit:
-    """Fit one person's sightings at the ascending times (T,), the shape (10,) and the camera being known."""
-    parts = []
-    with one_blas_thread():
-        for first in range(0, len(people), WINDOW):
-            last = min(first + WINDOW, len(people))
-            low, high = max(first - OVERLAP, 0), min(last + OVERLAP, len(people))
-            fit, close_ups = _fit_window(people[low:high], times_s[low:high], camera, betas, body_name)
-            own = slice(first - low, last - low)
-            parts.append((_rows(fit, own), _rows(close_ups, own)))
+    """Fit one person's sightings at the ascending times (T,), the shape (10,) and the camera being known.
+
+    `tell` hears how much of the work is done, 0 to 1.
+    """
+
+    def fit(first: int) -> tuple[Fit, CloseUps]:
+        last = min(first + WINDOW, len(people))
+        low, high = max(first - OVERLAP, 0), min(last + OVERLAP, len(people))
+        parts = _fit_window(people[low:high], times_s[low:high], camera, betas, body_name)
+        own = slice(first - low, last - low)
+        return _rows(parts[0], own), _rows(parts[1], own)
+
+    parts, starts = [], range(0, len(people), WINDOW)
+    # numpy lets go of the interpreter while it computes, so two windows are fitted at a time.
+    with one_blas_thread(), ThreadPoolExecutor(_THREADS, thread_name_prefix="fit") as pool:
+        for part in pool.map(fit, starts):
+            parts.append(part)
+            tell(len(parts) / len(starts))
     fits, close_ups = zip(*parts, strict=True)
     return ClipFit(_joined(fits), _held(_joined(close_ups), times_s))
 
@@ -58,13 +75,21 @@ def _fit_window(
     count = len(people)
     seen = observations(people, camera, np.full(count, np.nan), keep_focal=True)
     problem, motion = BodyFit(seen, body_name, np.tile(betas, (count, 1))), Motion(times_s)
-    state, _ = problem.from_landmarks()
-    state, system = problem.with_motion(state, motion, LANDMARK_STEPS)
+    state = _start(people, camera, betas, body_name)
+    state, _ = problem.with_motion(state, motion, LANDMARK_STEPS)
     boxes_px, masks = np.array([person.box_px for person in people]), Masks(people)
-    for _ in range(SILHOUETTE_ROUNDS):
-        state, system = problem.with_motion(state, motion, SILHOUETTE_STEPS, masks, boxes_px)
+    state, system = problem.with_motion(state, motion, SILHOUETTE_STEPS, masks, boxes_px)
     close_ups = fit_close_ups(seen.details, problem.skeleton.pose(state), body_name)
     return problem.result(state, system), close_ups
+
+
+def _start(people: Sequence[Sighting], camera: Pinhole, betas: np.ndarray, body_name: str) -> State:
+    """Every few frames fitted alone from scratch; the others start from the nearest of those."""
+    chosen = people[EVERY // 2 :: EVERY] or people[:1]
+    seen = observations(chosen, camera, np.full(len(chosen), np.nan), keep_focal=True)
+    state, _ = BodyFit(seen, body_name, np.tile(betas, (len(chosen), 1))).from_landmarks()
+    nearest = np.minimum(np.arange(len(people)) // EVERY, len(chosen) - 1)
+    return _rows(state, nearest)
 
 
 def _held(close_ups: CloseUps, times_s: np.ndarray) -> CloseUps:
@@ -88,7 +113,7 @@ def _held(close_ups: CloseUps, times_s: np.ndarray) -> CloseUps:
     return CloseUps(pose, seen, expression)
 
 
-def _rows(whole, rows: slice):
+def _rows(whole, rows: slice | np.ndarray):
     """Some rows of a dataclass of arrays."""
     return type(whole)(*(getattr(whole, f.name)[rows] for f in fields(whole)))
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...models.body_model import BodyModel, load_body
 from ...wire.frames import project
-from ..raster import outline_vertices, silhouette
+from ..raster import silhouette_and_rim
 from .kinematics import BODY_JOINTS, Posed, Skeleton, State, load_skeleton, projected, skinned_points
 from .solver import System
 
@@ -139,14 +139,18 @@ class ContourPairs:
         boxes_px: np.ndarray,
         centre_px: np.ndarray,
         rotvecs: np.ndarray,
+        samples: int = SAMPLES,
     ) -> ContourTerm:
-        """Pair the outlines at `state`. boxes_px (B, 4), centre_px (B, 2), rotvecs (B, 22, 3) of the state."""
+        """Pair the outlines at `state`. boxes_px (B, 4), centre_px (B, 2), rotvecs (B, 22, 3) of the state.
+
+        With fewer samples each counts for more.
+        """
         pose = np.tile(self.hands_pose, (len(masks), 1, 1))
         pose[:, :BODY_JOINTS] = rotvecs
         translation = state.pelvis - self.skeleton.pose(state).rest_joints[:, 0]
         vertices = self.body.forward(pose, state.betas, translation=translation).vertices
         pairs = [
-            self._pair(vertices[b], masks[b], boxes_px[b], centre_px[b], float(state.focal_px[b]))
+            self._pair(vertices[b], masks[b], boxes_px[b], centre_px[b], float(state.focal_px[b]), samples)
             for b in range(len(masks))
         ]
         most = max(max(len(p[0]) for p in pairs), 1)
@@ -164,27 +168,33 @@ class ContourPairs:
             self.weights[ids],
             targets - centre_px[:, None],
             normals,
-            importance,
+            importance * (SAMPLES / samples),
             SIGMA * sizes,
         )
 
     def _pair(
-        self, vertices_cam: np.ndarray, mask: np.ndarray, box_px: np.ndarray, centre_px: np.ndarray, focal: float
+        self,
+        vertices_cam: np.ndarray,
+        mask: np.ndarray,
+        box_px: np.ndarray,
+        centre_px: np.ndarray,
+        focal: float,
+        samples: int,
     ):
         """Vertex numbers (M,), targets (M, 2) in the full image, normals (M, 2), importance (M,)."""
         size = float(np.linalg.norm(box_px[2:] - box_px[:2]))
         view = _Window.around(box_px, REACH * size, mask.shape)
-        person = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * SAMPLES)
-        drawn = silhouette(vertices_cam, self.body.faces, view.intrinsics(focal, centre_px), view.width, view.height)
-        body = thinned(trace(drawn, view.scale, view.offset_px), 4 * SAMPLES)
+        person = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * samples)
+        intrinsics = view.intrinsics(focal, centre_px)
+        drawn, rim = silhouette_and_rim(vertices_cam, self.body.faces, intrinsics, view.width, view.height)
+        body = thinned(trace(drawn, view.scale, view.offset_px), 4 * samples)
         if not len(person.points_px) or not len(body.points_px):
             return np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
         full = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
-        rim = outline_vertices(vertices_cam, self.body.faces, full)
         rim_px = project(vertices_cam[rim], full)
-        from_body = thinned(body, SAMPLES)
+        from_body = thinned(body, samples)
         on_person, near_person = _nearest(from_body, person, REACH * size)
-        from_person = thinned(person, SAMPLES)
+        from_person = thinned(person, samples)
         on_body, near_body = _nearest(from_person, body, REACH * size)
         # Both lists: where on the body, where it should be, and the mask's normal there.
         at_px = np.concatenate([from_body.points_px[near_person], body.points_px[on_body[near_body]]])
