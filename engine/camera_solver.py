@@ -13,6 +13,7 @@ Paper of the problem: Wang et al., "BLADE" (CVPR 2025); its own way of solving i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -48,15 +49,26 @@ def solve_camera(
     windows = windows_around(scene.masks, scene.keypoints_px, scene.weights, scene.inside)
     problem = CameraProblem(_in_windows(scene, windows), edges, freedom)
     answers = []
-    for focal_px, translation in _starts(scene, start):
-        focal_px = focal_px * windows.scales
-        view = problem.view(*problem.at_rest(focal_px, translation))
-        view = _approached(problem, view, steps[0])
-        answers.append(_climbed(problem, view, steps[1]).camera)
+    with _one_thread():
+        for focal_px, translation in _starts(scene, start):
+            view = problem.view(*problem.at_rest(focal_px * windows.scales, translation))
+            view = _approached(problem, view, steps[0])
+            answers.append(_climbed(problem, view, steps[1]).camera)
     best = answers[0]
     for other in answers[1:]:
         best = chosen(other.score > best.score, other, best)
     return replace(best, focal_px=best.focal_px / windows.scales if scene.focal_px is None else scene.focal_px)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small operations: threads would wait for each other longer than they save, on a busy machine much longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_windows(scene: Scene, windows: Windows) -> Scene:

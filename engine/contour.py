@@ -59,11 +59,15 @@ class Contour:
 
 def contour_of(points_px: Tensor, depths_m: Tensor, edges: Edges) -> Contour:
     """`points_px` (B, V, 2) x right and y down, `depths_m` (B, V)."""
-    corners = points_px[:, edges.faces]  # (B, F, 3, 2)
-    a, b = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
-    is_front = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0] < 0) & (depths_m[:, edges.faces] > NEAR_M).all(-1)
+    # One flat selection per coordinate: many times quicker than indexing with the (F, 3) table.
+    flat = edges.faces.flatten()
+    x, y = (points_px[..., axis].index_select(1, flat).unflatten(1, (-1, 3)) for axis in (0, 1))  # (B, F, 3)
+    ahead = (depths_m > NEAR_M).index_select(1, flat).unflatten(1, (-1, 3)).all(-1)
+    turned = (x[..., 1] - x[..., 0]) * (y[..., 2] - y[..., 0])
+    turned = turned - (y[..., 1] - y[..., 0]) * (x[..., 2] - x[..., 0])
+    is_front = (turned < 0) & ahead
     is_front = torch.nn.functional.pad(is_front, (0, 1))  # nothing, beyond a hole's rim, faces nobody
-    left, right = is_front[:, edges.left], is_front[:, edges.right]
+    left, right = is_front.index_select(1, edges.left), is_front.index_select(1, edges.right)
     forth, back = torch.nonzero(left & ~right), torch.nonzero(~left & right)
     return Contour(
         person=torch.cat([forth[:, 0], back[:, 0]]),

@@ -339,7 +339,7 @@ def _check_published_solver(fixture: Fixture, name: str, case: SolverCase) -> No
     theirs = fixture[f"{name}.trace_grad_fTxTyTz"][0]
     for index, part in ((slice(0, 1), "f"), (slice(1, 4), "T")):
         error = np.linalg.norm(slopes[:, index] - theirs[:, index]) / np.linalg.norm(theirs[:, index])
-        fixture.note(f"{name}.slope of {part}", error, 0.05)
+        fixture.note(f"{name}.slope of {part}", float(error), 0.05)
 
 
 def _check_our_solver(fixture: Fixture, name: str, case: SolverCase) -> None:
