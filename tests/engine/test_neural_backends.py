@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TokenHMR and HMR2.0 from the imported file to the take, on generated weights in the released layout."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recover_body.engine import errors
+from recover_body.engine.backends import neural, registry
+from recover_body.engine.backends.hmr2 import Hmr2Backend
+from recover_body.engine.backends.neural import translation_before
+from recover_body.engine.backends.tokenhmr import TokenHmrBackend
+from recover_body.engine.cameras import Pinhole
+from recover_body.engine.crop import CROP_FOCAL_PX, CROP_SIDE_PX, Crop
+from recover_body.engine.detect import Detection
+from recover_body.engine.frames import Footage
+from recover_body.engine.importer import import_files
+from recover_body.engine.mediapipe_graphs import Details
+from recover_body.engine.raster import silhouette
+from recover_body.models import tensor_file, weights
+from recover_body.models.body_model import load_body
+from recover_body.models.errors import DamagedFile
+from recover_body.models.state import IncompleteWeights
+from recover_body.tests import fill_weights
+from recover_body.tests.engine.test_fit import observations, people
+from recover_body.tests.models.weight_files import checkpoint, smpl_pickle
+from recover_body.wire.messages import RecoverRequest
+from recover_body.wire.take import read_take
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH, HEIGHT, FOCAL_PX = 800, 1000, 900.0
+CAMERA = Pinhole(FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT, "given", 0.0)
+BACKENDS = {"tokenhmr": TokenHmrBackend, "hmr2": Hmr2Backend}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory) -> Path:
+    """A data folder into which all networks were imported, and SMPL was not."""
+    files, data = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECOVER_BODY_DATA", str(data))
+        import_files(
+            [
+                checkpoint(files / "m.ckpt"),
+                checkpoint(files / "tokenizer.pth", "tokenizer"),
+                checkpoint(files / "h.ckpt", "hmr2"),
+            ]
+        )
+    return data
+
+
+@pytest.fixture
+def imported(everything, monkeypatch) -> Path:
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(everything))
+    return everything
+
+
+@pytest.fixture
+def nothing_imported(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    """Three drawn people, as detection would have them; no MediaPipe takes part."""
+    *_, out, marks = people(3, seed=11)
+    seen = observations(marks)
+    faces, found = load_body("neutral").faces, []
+    for row, vertices in enumerate(out.vertices):
+        mask = silhouette(vertices, faces, CAMERA.matrix, WIDTH, HEIGHT)
+        rows, columns = np.nonzero(mask)
+        box_px = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
+        parts = (seen.points_px[row], seen.visibility[row], seen.metric_points[row])
+        found.append(Detection(box_px, 1.0, *parts, mask, Details(None, None, None)))
+    monkeypatch.setattr(neural.detect, "find_people", lambda image, only_largest=False: list(found))
+    image = fill_weights.standin_image(5, "scene", HEIGHT, WIDTH)
+    return Footage("scene.png", (image,), np.array([1]), 24.0, None, WIDTH, HEIGHT)
+
+
+def recover(backend, footage, camera=CAMERA, **options):
+    return backend.recover(footage, camera, RecoverRequest("1", footage.name, **options), lambda *_: None)
+
+
+def run(*arguments: object, data: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "engine" / "launch.py", *arguments]
+    environment = os.environ | {"RECOVER_BODY_DATA": str(data), "OMP_NUM_THREADS": "2"}
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=240, env=environment)
+
+
+# ---- what is missing, and what is ready ----
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_without_weights_it_says_what_and_where(nothing_imported, name):
+    backend = BACKENDS[name]()
+    told = " ".join(backend.missing())
+    for entry in map(weights.find, backend.entries):
+        assert entry.id in told and entry.where.split()[0].rstrip(",") in told and "models import" in told
+    with pytest.raises(errors.BackendNotReady, match="has not been imported") as caught:
+        registry.choose(name)
+    assert caught.value.exit_code == 3
+
+
+def test_the_tokenizer_alone_is_not_enough(nothing_imported, tmp_path):
+    import_files([checkpoint(tmp_path / "tokenizer.pth", "tokenizer")])
+    (told,) = (sentence for sentence in TokenHmrBackend().missing() if "imported" in sentence)
+    assert "tokenhmr_model_latest" in told
+
+
+def test_asking_for_the_state_loads_no_torch(imported):
+    program = (
+        "import runpy, sys; runpy.run_path(sys.argv[1])['load_package']();"
+        "from recover_body.engine.backends import registry;"
+        "print([s.name for s in registry.status()], 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "engine" / "launch.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "['tokenhmr', 'hmr2', 'landmarks', 'fake'] False", done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")
+def test_auto_prefers_what_is_imported(imported, monkeypatch, tmp_path):
+    assert registry.choose().name == "tokenhmr"
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path))
+    assert registry.choose().name == "landmarks"
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values())
+def test_terms_are_told(backend):
+    assert weights.find(backend.entries[0]).licence in backend().licence
+    assert "no commercial use" in backend().licence
+
+
+@pytest.mark.parametrize("error", [IncompleteWeights("HMR2.0", "1 tensor is missing"), DamagedFile("Cut short.")])
+def test_weights_that_went_bad_are_something_missing(error):
+    told = errors.as_expected(error, "photo.jpg")
+    assert told.exit_code == 3 and told.sentence == str(error) and told.remedy == error.remedy
+
+
+def test_altered_weights_are_refused(everything, nothing_imported, scene):
+    entry = weights.find("hmr2")
+    state = dict(np.load(_as_npz(everything, nothing_imported)))
+    del state["smpl_head.deccam.bias"]
+    folder = nothing_imported / "models" / "hmr2"
+    folder.mkdir(parents=True)
+    path = folder / "weights.safetensors"
+    shapes = {name: values.shape for name, values in state.items()}
+    digest = tensor_file.write(path, shapes, state.__getitem__)
+    manifest = json.loads((everything / "models" / "hmr2" / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"sha256": digest, "bytes": path.stat().st_size, "tensors": len(state)})
+    )
+    assert weights.require(entry).tensors == len(state)
+    with pytest.raises(IncompleteWeights, match=r"deccam\.bias"):
+        recover(Hmr2Backend(), scene)
+
+
+def _as_npz(data: Path, folder: Path) -> Path:
+    from safetensors.numpy import load_file
+
+    folder.mkdir()
+    np.savez(folder / "state.npz", **load_file(data / "models" / "hmr2" / "weights.safetensors"))
+    return folder / "state.npz"
+
+
+# ---- what the network says, and where it puts people ----
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values())
+def test_the_same_picture_gives_the_same_answer_one_by_one_or_together(imported, backend, monkeypatch):
+    image = fill_weights.standin_image(3, "people", 300, 400)
+    crops = [Crop.around(box) for box in ((10, 20, 110, 280), (150, 40, 260, 290), (200, 0, 390, 299))]
+    together = backend().predict(image, crops)
+    again = backend().predict(image, crops)
+    for name in ("rotations", "betas", "crop_camera"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(together, name))
+        alone = np.concatenate([getattr(backend().predict(image, [crop]), name) for crop in crops])
+        np.testing.assert_allclose(alone, getattr(together, name), atol=1e-4)
+    monkeypatch.setitem(neural.BATCH, neural._torch_device().type, 2)
+    np.testing.assert_allclose(backend().predict(image, crops).rotations, together.rotations, atol=1e-4)
+    assert together.rotations.shape == (3, 24, 3, 3)
+    assert np.abs(together.rotations[0] - together.rotations[1]).max() > 1e-3  # it did look
+
+
+@pytest.mark.parametrize("focal_px", [300.0, 900.0, 20000.0])
+@pytest.mark.parametrize("centre_px", [(400.0, 500.0), (310.0, 555.5)])
+def test_the_full_camera_sees_what_the_crop_camera_saw(focal_px, centre_px):
+    camera = Pinhole(focal_px, focal_px, *centre_px, WIDTH, HEIGHT, "given", 0.0)
+    box_px, crop_camera = np.array([520.0, 90.0, 700.0, 610.0]), np.array([0.8, 0.07, -0.12])
+    crop = Crop.around(box_px)
+    # Points of SMPL abreast of its origin, where both cameras magnify alike whatever their lenses.
+    points = np.array([[0, 0, 0], [0.3, -0.8, 0], [-0.4, 0.6, 0]])
+    in_crop_cam = points + np.append(crop_camera[1:], 2 * CROP_FOCAL_PX / (CROP_SIDE_PX * crop_camera[0]))
+    # The crop's camera looks through pixel index 128, whose middle is 128.5 from the corner.
+    in_crop_px = in_crop_cam[:, :2] / in_crop_cam[:, 2:] * CROP_FOCAL_PX + CROP_SIDE_PX / 2 + 0.5
+    seen = points + translation_before(camera, crop_camera, crop, box_px)
+    in_image_px = seen[:, :2] / seen[:, 2:] * focal_px + centre_px
+    np.testing.assert_allclose(in_image_px, crop.to_image(in_crop_px), atol=1e-3)
+
+
+@pytest.mark.parametrize("crop_camera", [(0, 0, 0), (-0.7, 0, 0), (1e-4, 0, 0), (900, 0, 0), (np.nan, 0, 0)])
+def test_a_crop_camera_without_sense_is_replaced(crop_camera):
+    box_px = np.array([500.0, 100.0, 700.0, 700.0])
+    x, y, z = translation_before(CAMERA, np.array(crop_camera, float), Crop.around(box_px), box_px)
+    assert 0.3 < z < 10
+    pelvis_px = np.array([x, y + neural.SMPL_PELVIS_M[1]]) / z * FOCAL_PX + [WIDTH / 2, HEIGHT / 2]
+    np.testing.assert_allclose(pelvis_px, [600, 400], atol=2)
+
+
+# ---- from the picture to the take ----
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values())
+def test_everybody_becomes_a_body_in_one_camera(imported, scene, backend):
+    bodies = recover(backend(), scene)
+    assert len(bodies.people) == 3 and bodies.camera == CAMERA
+    assert "no SMPL body is imported" in bodies.notes[0] and "no commercial use" in bodies.notes[1]
+    assert bodies.device == neural._device()
+    assert {"torch", *(f"{entry} (sha256)" for entry in backend.entries)} == set(bodies.versions)
+    for person in bodies.people:
+        assert np.isfinite(person.pose).all() and np.isfinite(person.translation).all()
+        assert person.translation[0, 2] > 0
+        assert person.joint_confidence[0, :22] == pytest.approx(neural.NETWORK_CONFIDENCE)
+        assert person.joint_inferred[0, 22:].all() and not person.joint_inferred[0, :22].any()
+        np.testing.assert_allclose(person.pose[0, 25:40], load_body("neutral").hands_mean_left, atol=1e-6)
+        assert "own camera: scale" in person.notes[-1]
+    sizes = [np.prod(np.ptp(person.boxes_px[0].reshape(2, 2), axis=0)) for person in bodies.people]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(recover(backend(), scene, people="largest").people) == 1
+
+
+def test_limbs_that_were_not_seen_are_the_networks_guess(imported, scene, monkeypatch):
+    (whole, *_) = neural.detect.find_people(None)
+    whole.visibility[25:] = 0  # from the knees down
+    monkeypatch.setattr(neural.detect, "find_people", lambda *_: [whole])
+    (person,) = recover(Hmr2Backend(), scene).people
+    names = load_body("neutral").joint_names
+    inferred = {name for name, is_inferred in zip(names[:22], person.joint_inferred[0], strict=False) if is_inferred}
+    assert inferred == {f"{s}_{part}" for s in ("left", "right") for part in ("hip", "knee", "ankle", "foot")}
+    assert "could not be seen" in person.notes[0]
+
+
+def test_nobody_is_nobody(imported, scene, monkeypatch):
+    monkeypatch.setattr(neural.detect, "find_people", lambda *_: [])
+    assert recover(TokenHmrBackend(), scene).people == ()
+
+
+def test_with_smpl_the_shape_is_carried_over(everything, scene, tmp_path, monkeypatch):
+    shutil.copytree(everything, tmp_path / "data")
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path / "data"))
+    import_files([smpl_pickle(tmp_path / "SMPL_NEUTRAL.pkl")])
+    bodies = recover(TokenHmrBackend(), scene)
+    assert "carried over from SMPL" in bodies.notes[0]
+    assert all(np.isfinite(person.betas).all() for person in bodies.people)
+
+
+def test_clips_are_refused_with_a_way_out(imported, scene):
+    clip = Footage("clip.mp4", scene.images * 3, np.arange(1, 4), 24.0, None, WIDTH, HEIGHT)
+    with pytest.raises(errors.BadRequest, match="3 frames") as caught:
+        recover(TokenHmrBackend(), clip)
+    assert "landmarks" in caught.value.remedy
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")
+def test_a_photo_becomes_a_take(everything, tmp_path, shared):
+    photo = shared("fixtures/images/dancing.jpg")
+    done = run("recover", photo, "--out", tmp_path, "--backend", "tokenhmr", "--overlay", "--json", data=everything)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "dancing.report.json").read_text())
+    assert report["backend"] == "tokenhmr" and "tokenhmr (sha256)" in report["versions"]
+    assert report["people"][0]["overlay_iou"] > 0
+    take = read_take(tmp_path / "dancing.take.npz")
+    assert np.isfinite(take.people[0].pose).all() and (tmp_path / "dancing.overlay.png").stat().st_size > 10_000
+
+
+def test_the_command_without_weights_ends_with_3(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+    done = run("recover", tmp_path / "photo.png", "--out", tmp_path, "--backend", "hmr2", data=tmp_path / "data")
+    assert done.returncode == 3
+    assert "hmr2_data.tar.gz" in done.stderr and "4dhumans" in done.stderr and "models import" in done.stderr
