@@ -73,7 +73,8 @@ def _show_behind(data: bpy.types.Camera, image: bpy.types.Image, take: Take) -> 
     background.frame_method, background.display_depth, background.alpha = "STRETCH", "BACK", 1.0
     if len(take.frame_numbers) > 1:
         user = background.image_user
-        user.frame_start, user.frame_duration = int(take.frame_numbers[0]), len(take.frame_numbers)
-        user.frame_offset = int(take.frame_numbers[0]) - 1
+        first, last = int(take.frame_numbers[0]), int(take.frame_numbers[-1])
+        # In frames of the movie, of which the take may hold every other one only.
+        user.frame_start, user.frame_duration, user.frame_offset = first, last - first + 1, first - 1
         user.use_auto_refresh = True
     data.show_background_images = True

@@ -186,7 +186,8 @@ def _write(source: str, recovery: Recovery, job: _Job, told: console.Console) ->
 
             told.stage(source, "blend")
             with _timed(seconds, "blend"):
-                write_blend(recovery, staged.path(f"{stem}.blend"), job.blender, picture=Path(source))
+                picture = Path(source) if Path(source).is_file() else None  # a folder or a pattern is none
+                write_blend(recovery, staged.path(f"{stem}.blend"), job.blender, picture)
         summary = report.make(recovery.take, seconds)
         staged.path(f"{stem}.report.json").write_text(report.to_json(summary), encoding="utf-8")
     return summary, staged.written
