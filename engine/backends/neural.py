@@ -54,6 +54,9 @@ _SHOWN_BY = {
     "collar": "shoulder", "shoulder": "elbow", "elbow": "wrist", "wrist": "index",
 }  # fmt: skip
 
+_kept: dict[tuple[str, ...], torch.nn.Module] = {}
+"""Checksums of the weights -> the network that was loaded last."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -107,12 +110,13 @@ class CropNetworkBackend:
             )
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
+        assert image is not None  # a still that cannot be decoded was refused when it was read
         found = detect.find_people(image, request.people == "largest")
         people = sorted(found, key=lambda person: -np.prod(person.box_px[2:] - person.box_px[:2]))
         people = people[: how_many(request.people)]
         if not people:
             return Bodies((), camera)
-        crops = [Crop.around(person.box_px) for person in people]
+        crops = [Crop.around(person.box_px.tolist()) for person in people]
         report("network", 0.3, f"{self.title} looks at {len(people)} {'person' if len(people) == 1 else 'people'}")
         predicted = self.predict(image, crops, report)
 
@@ -150,7 +154,12 @@ class CropNetworkBackend:
         return Prediction(*(np.concatenate(part) for part in zip(*answers, strict=True)))
 
     def _network(self) -> torch.nn.Module:
-        return _loaded(type(self), tuple(weights.require(weights.find(entry)).sha256 for entry in self.entries))
+        """The loaded network; the last one is kept between requests, until its files are replaced."""
+        key = tuple(weights.require(weights.find(entry)).sha256 for entry in self.entries)
+        if key not in _kept:
+            _kept.clear()  # first, so that two of them never lie in memory together
+            _kept[key] = self.build().to(_torch_device())
+        return _kept[key]
 
     def _versions(self) -> dict[str, str]:
         import torch
@@ -259,12 +268,6 @@ def _shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
         if part in _SHOWN_BY:
             shown[joint] = visibility[LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
     return shown
-
-
-@lru_cache(maxsize=1)
-def _loaded(kind: type[CropNetworkBackend], digests: tuple[str, ...]) -> torch.nn.Module:
-    """One network is kept between requests, until its files are replaced or another one is asked for."""
-    return kind().build().to(_torch_device())
 
 
 @lru_cache(maxsize=1)
