@@ -63,7 +63,7 @@ def see(image: np.ndarray, region: Region) -> Sighting | None:
     scale = min(1.0, CUT_PX / max(cut.shape[:2]))
     if scale < 1:
         size = (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale)))
-        cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
+        cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
     corner = np.array([left, top])
     found = find_landmarks(cut, _moved(region, -corner, scale))
     person = None if found is None else detect.as_detection(found, cut)

@@ -24,7 +24,7 @@ from .mediapipe_graphs import Region
 
 SEARCH_EVERY_S, SEARCH_TILES_EVERY_S, SEARCH_LOST_EVERY_S = 0.5, 2.0, 0.15
 """How often the picture is searched as a whole, for small people too, and while somebody is missing."""
-DETAILS_EVERY_S = 0.2
+DETAILS_EVERY_S = 0.3
 """How often hands and faces are looked at."""
 REMEMBERED_S = 2.0
 """Who has been away for longer is a new person."""
@@ -34,6 +34,8 @@ STILL_FOLLOWED = 3
 """Frames after which who was not seen is searched for rather than followed."""
 JUMP = 0.35
 """Who moves farther than this from where the motion led, as a share of the size, per frame, is somebody else."""
+RIVAL = 0.7
+"""Where only the largest person is wanted, others are followed if they are about as large."""
 LOOK_APART = 0.45
 """Colours that differ by more than this (0: equal, 1: nothing in common) are somebody else's."""
 _LOOK_MEMORY = 0.95
@@ -191,6 +193,9 @@ class Tracker:
         regions = [r for r in regions if not any(detect.same_region(r, other) for other in known)]
         for sighting in _pool().map(lambda region: follow.see(image, region), regions):
             if sighting is None or any(follow.is_same_person(sighting, other) for other in accepted.values()):
+                continue
+            largest_px = max((s.size_px for s in accepted.values()), default=0.0)
+            if self._only_largest and sighting.size_px < RIVAL * largest_px:
                 continue
             back = min((t for t in away if t not in accepted), key=lambda t: t.surprise(sighting, index), default=None)
             if back is None or not np.isfinite(back.surprise(sighting, index)):

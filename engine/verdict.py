@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from .cameras import Pinhole
 from .masks import PackedMask
 from .raster import silhouette
 
+_THREADS = 2
 TRUSTED = 0.5
 """Keypoints with more confidence than this are counted."""
 
@@ -35,12 +37,11 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
     model = load_body(body)
     frames = len(track.present)
     iou, error_px, error_percent = (np.full(frames, np.nan) for _ in range(3))
-    for frame in np.flatnonzero(track.present & (track.score > 0)):  # others were filled in
+
+    def look(frame: int) -> None:
+        one = slice(frame, frame + 1)
         vertices_cam = model.forward(
-            track.pose[frame : frame + 1],
-            track.betas,
-            track.expression[frame : frame + 1],
-            track.translation[frame : frame + 1],
+            track.pose[one], track.betas, track.expression[one], track.translation[one]
         ).vertices[0]
         mask = track.masks[frame]
         if mask is not None:
@@ -48,6 +49,10 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
         error_px[frame] = reprojection(track.keypoints_px[frame], track.reprojected_px[frame])
         size_px = size_in_picture(project(vertices_cam, camera.matrix), camera.width, camera.height)
         error_percent[frame] = 100 * error_px[frame] / size_px
+
+    seen = np.flatnonzero(track.present & (track.score > 0))  # others were filled in
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(look, seen))
     return Verdict(iou, error_px, error_percent)
 
 
