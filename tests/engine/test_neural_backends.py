@@ -131,6 +131,7 @@ def test_asking_for_the_state_loads_no_torch(imported):
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")
 def test_auto_prefers_what_is_imported(imported, monkeypatch, tmp_path):
     assert registry.choose().name == "tokenhmr"
+    assert registry.choose(is_clip=True).name == "landmarks"
     monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path))
     assert registry.choose().name == "landmarks"
 
