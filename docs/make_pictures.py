@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the README's picture: the demo's photograph, and the character that Blender draws over it.
 
-    python dev.py demo
-    .venv/bin/python docs/make_pictures.py
+python dev.py demo
+.venv/bin/python docs/make_pictures.py
 """
 
 import subprocess
