@@ -15,7 +15,6 @@ from ..models.body_model import load_body
 from ..wire.frames import project
 from ..wire.messages import ALL_FRAMES, FrameRange
 from ..wire.take import PersonTrack, Take
-from . import frames
 from .footage import open_footage
 from .movie import movie
 from .raster import Look, shade
@@ -67,10 +66,12 @@ def write_overlay_movie(path: Path, source: str, take: Take, wanted: FrameRange 
                 add(draw_overlay(picture, take, frame, _MOVIE_SIDE_PX), int(take.frame_numbers[frame] - start))
 
 
-def write_overlay(path: Path, source: str, take: Take, data: bytes | None = None) -> None:
+def write_overlay(
+    path: Path, source: str, take: Take, data: bytes | None = None, wanted: FrameRange = ALL_FRAMES
+) -> None:
     """Draw the first frame of `take` over its picture `source` (or `data`) and write a PNG."""
-    picture = draw_overlay(frames.read(source, data).images[0], take)
-    Image.fromarray(picture).save(path, format="PNG", compress_level=6)
+    picture = next(iter(open_footage(source, data, wanted).images))
+    Image.fromarray(draw_overlay(picture, take)).save(path, format="PNG", compress_level=6)
 
 
 def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0, longest_side_px: int = LONGEST_SIDE_PX) -> np.ndarray:

@@ -10,7 +10,7 @@ assumed to be who stood there before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -128,6 +128,7 @@ def follow_people(
             cuts.append(index)
             tracker.cut()
         tracker.see(index, image)
+    tracker.finish()
     shortest = SHORTEST_S * fps
     tracks = [t for t in tracker.tracks if len(t.sightings) >= min(shortest, len(before))]
     return Followed(sorted(tracks, key=lambda t: -t.area_px), unreadable, cuts)
@@ -141,6 +142,7 @@ class Tracker:
         self._only_largest = only_largest
         self._fps = fps
         self._searched = self._searched_tiles = self._detailed = -(10**9)
+        self._closer: list[tuple[Track, int, Future[Sighting]]] = []
 
     def cut(self) -> None:
         """What comes next is another shot."""
@@ -159,11 +161,24 @@ class Tracker:
             track.is_ended = index - track.last > REMEMBERED_S * self._fps
         if self._is_time_to_search(index, bool(away) or not accepted):
             self._search(index, image, accepted, [t for t in away if not t.is_ended])
-        if index - self._detailed >= DETAILS_EVERY_S * self._fps:
-            self._detailed = index
-            accepted = {t: follow.with_details(image, s) for t, s in accepted.items()}
         for track, sighting in accepted.items():
             track.add(index, sighting)
+        if index - self._detailed >= DETAILS_EVERY_S * self._fps:
+            self._detailed = index
+            self._look_closer(index, image, list(accepted))
+
+    def finish(self) -> None:
+        """Wait for what is still being looked at."""
+        for track, index, looking in self._closer:
+            track.sightings[index] = looking.result()
+        self._closer.clear()
+
+    def _look_closer(self, index: int, image: np.ndarray, tracks: list[Track]) -> None:
+        """Hands and faces decide nothing here, so they are looked at beside the frames that follow."""
+        self.finish()
+        for track in tracks:
+            looking = _detail_worker().submit(follow.with_details, image, track.sightings[index])
+            self._closer.append((track, index, looking))
 
     def _resolve(self, index: int, tracks: list[Track], found: list[Sighting | None]) -> dict[Track, Sighting]:
         """Who was really seen where: the least surprising first, and nobody twice."""
@@ -232,3 +247,8 @@ class _Shots:
 def _pool() -> ThreadPoolExecutor:
     """Kept for good: each of its threads keeps a network."""
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="follow")
+
+
+@lru_cache(maxsize=1)
+def _detail_worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="details")

@@ -11,6 +11,7 @@ import numpy as np
 from ..models.body_model import load_body
 from ..wire.frames import project
 from .backends.base import BodyTrack
+from .blas import one_blas_thread
 from .cameras import Pinhole
 from .masks import PackedMask
 from .raster import silhouette
@@ -51,7 +52,7 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
         error_percent[frame] = 100 * error_px[frame] / size_px
 
     seen = np.flatnonzero(track.present & (track.score > 0))  # others were filled in
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(look, seen))
     return Verdict(iou, error_px, error_percent)
 

@@ -9,6 +9,7 @@ from ...wire.messages import RecoverRequest
 from .. import detect
 from ..cameras import Pinhole
 from ..detect import Detection
+from ..errors import UnreadableClip
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes, fit_keys
@@ -38,6 +39,8 @@ class LandmarksBackend:
             return recover_clip(footage, camera, request, report)
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
+        if image is None:
+            raise UnreadableClip(f"That frame of {footage.name} cannot be decoded.", "Choose another frame.")
         people = _chosen(detect.find_people(image, request.people == "largest"), request.people)
         if not people:
             return Bodies((), camera)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..track import follow_people
 from .base import Bodies, BodyTrack, Report
 from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
 
-KEYS_PER_PERSON, KEYS = 10, 24
+KEYS_PER_PERSON, KEYS = 8, 24
 """Frames from which camera and shapes are found: enough to see somebody from several sides."""
 _FOLLOWING = 0.6
 """Share of the work that is looking rather than fitting, for the progress bar."""
@@ -32,17 +34,21 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
     limit, count = how_many(request.people), len(footage.images)
     times_s = (footage.frame_numbers - 1) / footage.fps
     rate = (count - 1) / (times_s[-1] - times_s[0])  # of the chosen frames
+    started = time.perf_counter()
     followed = follow_people(
         footage.images,
         rate,
         request.people == "largest",
-        lambda index: report("detect", _FOLLOWING * index / count, f"frame {index + 1} of {count}"),
+        lambda index: report("detect", _FOLLOWING * index / count, _where(index, count, started)),
     )
     tracks = followed.tracks[:limit]
     if not tracks:
         return Bodies((), camera)
-    people = [with_sides_put_right([t.sightings[i] for i in sorted(t.sightings)]) for t in tracks]
     frames = [np.array(sorted(t.sightings)) for t in tracks]
+    people = [
+        with_sides_put_right([track.sightings[i] for i in at], times_s[at])
+        for track, at in zip(tracks, frames, strict=True)
+    ]
     report("fit", _FOLLOWING, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
     camera, shapes = _camera_and_shapes(people, camera, request, report)
 
@@ -55,8 +61,13 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
 
         fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
         done += len(sightings)
-    bodies = tuple(_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
-    return Bodies(bodies, camera, (*camera_notes(camera), *_notes(footage, followed.unreadable, followed.cuts)))
+    bodies = tuple(clip_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
+    return Bodies(bodies, camera, (*camera_notes(camera), *clip_notes(footage, followed.unreadable, followed.cuts)))
+
+
+def _where(index: int, count: int, started: float) -> str:
+    rate = index / max(time.perf_counter() - started, 1e-3)
+    return f"frame {index + 1} of {count}" + (f", {rate:.1f} frames/s" if index else "")
 
 
 def _camera_and_shapes(
@@ -66,7 +77,7 @@ def _camera_and_shapes(
     each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
     rows, whose = [], []
     for person, sightings in enumerate(people):
-        chosen = _key_frames(sightings, each)
+        chosen = key_frames(sightings, each)
         rows += [sightings[i] for i in chosen]
         whose += [person] * len(chosen)
     whose = np.array(whose)
@@ -76,15 +87,15 @@ def _camera_and_shapes(
     return keys.camera, [np.median(keys.fit.betas[whose == person], 0) for person in range(len(people))]
 
 
-def _key_frames(sightings: list[Sighting], count: int) -> np.ndarray:
+def key_frames(sightings: Sequence[Sighting], count: int) -> np.ndarray:
     """Rows spread over time; of each stretch the one whose landmarks are seen best."""
     edges = np.linspace(0, len(sightings), min(count, len(sightings)) + 1).astype(int)
     seen = np.array([s.visibility.sum() for s in sightings])
     return np.array([a + seen[a:b].argmax() for a, b in pairwise(edges)])
 
 
-def _track(
-    count: int, frames: np.ndarray, sightings: list[Sighting], fitted: ClipFit, betas: np.ndarray, body_name: str
+def clip_track(
+    count: int, frames: np.ndarray, sightings: Sequence[Sighting], fitted: ClipFit, betas: np.ndarray, body_name: str
 ) -> BodyTrack:
     """One person's track over the clip's `count` frames, seen in `frames` (T,)."""
     fit, close_ups = fitted.fit, fitted.close_ups
@@ -120,7 +131,7 @@ def _track(
     )
 
 
-def _notes(footage: Footage, unreadable: list[int], cuts: list[int]) -> tuple[str, ...]:
+def clip_notes(footage: Footage, unreadable: list[int], cuts: list[int]) -> tuple[str, ...]:
     notes = [*footage.notes, "The camera is taken to stand still."]
     if unreadable:
         numbers = ", ".join(map(str, footage.frame_numbers[unreadable][:20]))

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ...models.body_model import load_body
 from ...models.pose_prior import PosePrior, load_pose_prior
 from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
+from ..blas import one_blas_thread
 from ..mediapipe_graphs import Details
 from .closer import closer_terms
 from .contours import contour_pairs
@@ -196,17 +195,6 @@ class BodyFit:
         torso_m = (seen.body_points(self.skeleton.pose(state)).positions - state.pelvis[:, None])[:, self._torso, :2]
         uv = seen.observed_px[:, self._torso].mean(1) - torso_m.mean(1) / metres_per_px[:, None]
         return replace(state, place=np.concatenate([uv, np.log(metres_per_px)[:, None]], 1))
-
-
-def one_blas_thread():
-    """Thousands of tiny solves: BLAS threads would only fight over them."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    """Looking for the BLAS libraries takes milliseconds, so it is done once."""
-    return ThreadpoolController()
 
 
 def _spread(points: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -10,10 +11,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..blas import one_blas_thread
 from ..cameras import Pinhole
 from ..follow import Sighting
 from ..motion.smooth import fill_rotations, fill_vectors
-from .body_fit import BodyFit, Fit, one_blas_thread
+from .body_fit import BodyFit, Fit
 from .close_ups import FINGERS, CloseUps, fit_close_ups
 from .kinematics import BODY_JOINTS, State
 from .observations import Masks, observations
@@ -23,10 +25,13 @@ WINDOW, OVERLAP = 96, 12
 """Frames that are fitted together, and how many of them belong to the neighbouring windows."""
 EVERY = 3
 """Every so many frames one is fitted from scratch, for the others to start from."""
-LANDMARK_STEPS, SILHOUETTE_STEPS = 6, 3
+LANDMARK_STEPS, SILHOUETTE_STEPS = 5, 3
 _THREADS = 2
 HELD_S = 0.6
 """Hands and faces that were not looked at for longer count as not seen."""
+
+FitWindow = Callable[[Sequence[Sighting], np.ndarray, Pinhole, np.ndarray, str], tuple[Fit, CloseUps]]
+"""Sightings, times (T,), camera, betas (10,), body -> T rows each."""
 
 
 @dataclass(frozen=True)
@@ -46,32 +51,39 @@ def fit_clip(
     betas: np.ndarray,
     body_name: str,
     tell: Callable[[float], None] = lambda _: None,
+    fit_window: FitWindow | None = None,
 ) -> ClipFit:
     """Fit one person's sightings at the ascending times (T,), the shape (10,) and the camera being known.
 
-    `tell` hears how much of the work is done, 0 to 1.
+    `tell` hears how much of the work is done, 0 to 1. `fit_window` fits a stretch of them together, by default by
+    landmarks.
     """
+    fit_window = fit_window or fit_window_by_landmarks
 
-    def fit(first: int) -> tuple[Fit, CloseUps]:
-        last = min(first + WINDOW, len(people))
+    windows = max(math.ceil(len(people) / WINDOW), min(_THREADS, len(people) // (2 * OVERLAP)), 1)
+    edges = np.linspace(0, len(people), windows + 1).astype(int)
+
+    def fit(window: int) -> tuple[Fit, CloseUps]:
+        first, last = edges[window : window + 2]
         low, high = max(first - OVERLAP, 0), min(last + OVERLAP, len(people))
-        parts = _fit_window(people[low:high], times_s[low:high], camera, betas, body_name)
+        parts = fit_window(people[low:high], times_s[low:high], camera, betas, body_name)
         own = slice(first - low, last - low)
         return _rows(parts[0], own), _rows(parts[1], own)
 
-    parts, starts = [], range(0, len(people), WINDOW)
+    parts = []
     # numpy lets go of the interpreter while it computes, so two windows are fitted at a time.
     with one_blas_thread(), ThreadPoolExecutor(_THREADS, thread_name_prefix="fit") as pool:
-        for part in pool.map(fit, starts):
+        for part in pool.map(fit, range(windows)):
             parts.append(part)
-            tell(len(parts) / len(starts))
+            tell(len(parts) / windows)
     fits, close_ups = zip(*parts, strict=True)
     return ClipFit(_joined(fits), _held(_joined(close_ups), times_s))
 
 
-def _fit_window(
+def fit_window_by_landmarks(
     people: Sequence[Sighting], times_s: np.ndarray, camera: Pinhole, betas: np.ndarray, body_name: str
 ) -> tuple[Fit, CloseUps]:
+    """The built-in backend's way."""
     count = len(people)
     seen = observations(people, camera, np.full(count, np.nan), keep_focal=True)
     problem, motion = BodyFit(seen, body_name, np.tile(betas, (count, 1))), Motion(times_s)

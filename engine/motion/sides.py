@@ -11,9 +11,9 @@ from ..fit.points import LANDMARK_NAMES
 from ..follow import Sighting
 from ..mediapipe_graphs import Details
 
-SWAP_COST = 0.01
-"""What each swapped frame costs, in shares of the person's size that landmarks jump on average: the network is usually
-right, so only a jump there and back is mended, and only if it was short."""
+SWAP_COST_PER_S = 0.24
+"""What a second of swapped sides costs, in shares of the person's size by which landmarks jump on average. The network
+is usually right, so only a jump there and back is mended, and only if it was short."""
 _LIMBS = np.array([11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
 
 
@@ -29,10 +29,13 @@ MIRROR = np.array([LANDMARK_NAMES.index(_mirror_name(name)) for name in LANDMARK
 """(33,) the landmark on the other side."""
 
 
-def swapped_frames(points_px: np.ndarray, visibility: np.ndarray, size_px: np.ndarray) -> np.ndarray:
+def swapped_frames(
+    points_px: np.ndarray, visibility: np.ndarray, size_px: np.ndarray, times_s: np.ndarray
+) -> np.ndarray:
     """(T,) bool, where exchanging left and right makes the motion smooth.
 
-    points_px (T, 33, 2), visibility (T, 33), size_px (T,). The cheapest way through time is found exactly (Viterbi).
+    points_px (T, 33, 2), visibility (T, 33), size_px and times_s (T,). The cheapest way through time is found exactly
+    (Viterbi).
     """
     count = len(points_px)
     limbs, other = points_px[:, _LIMBS], points_px[:, MIRROR[_LIMBS]]
@@ -44,12 +47,13 @@ def swapped_frames(points_px: np.ndarray, visibility: np.ndarray, size_px: np.nd
         return (both * moved).sum(1) / both.sum(1)
 
     stays, changes = jump(limbs, limbs), jump(limbs, other)
-    cost, came_from = np.array([0.0, SWAP_COST]), np.zeros((count, 2), int)
+    price = SWAP_COST_PER_S * np.diff(times_s, prepend=times_s[0])
+    cost, came_from = np.zeros(2), np.zeros((count, 2), int)
     for t in range(1, count):
         step = np.array([[stays[t - 1], changes[t - 1]], [changes[t - 1], stays[t - 1]]])
         ways = cost[:, None] + step
         came_from[t] = ways.argmin(0)
-        cost = ways.min(0) + np.array([0.0, SWAP_COST])
+        cost = ways.min(0) + np.array([0.0, price[t]])
     state, swapped = int(cost.argmin()), np.zeros(count, bool)
     for t in range(count - 1, -1, -1):
         swapped[t] = state
@@ -57,12 +61,13 @@ def swapped_frames(points_px: np.ndarray, visibility: np.ndarray, size_px: np.nd
     return swapped
 
 
-def with_sides_put_right(sightings: list[Sighting]) -> list[Sighting]:
-    """One person's sightings in order of time."""
+def with_sides_put_right(sightings: list[Sighting], times_s: np.ndarray) -> list[Sighting]:
+    """One person's sightings at the ascending times (T,)."""
     swapped = swapped_frames(
         np.array([s.points_px for s in sightings]),
         np.array([s.visibility for s in sightings]),
         np.array([s.size_px for s in sightings]),
+        times_s,
     )
     return [_mirrored(s) if swap else s for s, swap in zip(sightings, swapped, strict=True)]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 import threading
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 from recover_body.engine import clips, errors, footage
+from recover_body.engine.__main__ import main
 from recover_body.wire.messages import FrameRange
+from recover_body.wire.take import read_take
 
 av = pytest.importorskip("av", reason="the package av reads movies: pip install av==18.1.0")
 
@@ -146,6 +149,40 @@ def test_whoever_stops_early_leaves_no_thread_behind() -> None:
     next(images)
     images.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "decoder"]
+
+
+# ---------------------------------------------------------------------------------------------- from end to end
+
+
+def test_a_clip_becomes_a_take_an_overlay_movie_and_a_table(tmp_path) -> None:
+    source, out = tmp_path / "shot.mp4", tmp_path / "out"
+    movie(to=source)
+    arguments = ["recover", str(source), "--out", str(out), "--backend", "fake", "--frames", "3:14:2", "--overlay"]
+    assert main([*arguments, "--json"]) == 0
+    take = read_take(out / "shot.take.npz")
+    assert take.frame_numbers.tolist() == [3, 5, 7, 9, 11, 13] and take.fps == 25
+    assert take.people[0].present.all() and take.camera.is_static
+    with av.open(str(out / "shot.overlay.mp4")) as container:
+        shown = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    assert np.allclose(np.array(shown, float) * 25, [0, 2, 4, 6, 8, 10])
+    with open(out / "shot.verdict.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["frame"]) for row in rows] == take.frame_numbers.tolist()
+    assert all(float(row["overlay_iou"]) > 0.95 for row in rows)
+    assert (out / "shot.verdict.png").stat().st_size > 1000
+
+
+def test_one_frame_of_a_clip_is_a_still(tmp_path) -> None:
+    source, out = tmp_path / "shot.mp4", tmp_path / "out"
+    movie(to=source)
+    assert main(["recover", str(source), "--out", str(out), "--backend", "fake", "--frames", "4:4", "--overlay"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["shot.overlay.png", "shot.report.json", "shot.take.npz"]
+
+
+@pytest.mark.parametrize("frames", ["5", "9:3", "a:b", "1:9:0"])
+def test_a_range_that_is_none(frames, tmp_path) -> None:
+    with pytest.raises(SystemExit):
+        main(["recover", "shot.mp4", "--out", str(tmp_path), "--frames", frames])
 
 
 # ---------------------------------------------------------------------------------------------- sequences

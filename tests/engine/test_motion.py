@@ -115,7 +115,7 @@ def walking(count: int = 60) -> np.ndarray:
 def test_swapped_sides_are_found(wrong) -> None:
     points = walking()
     points[wrong] = points[wrong][:, MIRROR]
-    found = swapped_frames(points, np.ones((60, 33)), np.full(60, 350.0))
+    found = swapped_frames(points, np.ones((60, 33)), np.full(60, 350.0), np.arange(60) / 30)
     assert np.flatnonzero(found).tolist() == wrong
 
 
