@@ -33,7 +33,8 @@ SHORTEST_S = 0.3
 STILL_FOLLOWED = 3
 """Frames after which who was not seen is searched for rather than followed."""
 JUMP = 0.35
-"""Who moves farther than this from where the motion led, as a share of the size, per frame, is somebody else."""
+"""Who moves farther than this from where the motion led is somebody else: share of the size, per frame at 30 or more
+frames/s."""
 RIVAL = 0.7
 """Where only the largest person is wanted, others are followed if they are about as large."""
 LOOK_APART = 0.45
@@ -54,6 +55,8 @@ class Track:
     """Running mean of the colours."""
     velocity_px: np.ndarray = field(default_factory=lambda: np.zeros(2))
     """(2,) per frame."""
+    fps: float = 30.0
+    """The pictures' rate."""
     is_ended: bool = False
     """Cut off by a change of shot, or forgotten."""
 
@@ -78,7 +81,7 @@ class Track:
         gap = index - self.last
         seen = self.sightings[self.last]
         expected = seen.centre_px + min(gap, 5) * self.velocity_px
-        reach = JUMP * seen.size_px * np.sqrt(gap)
+        reach = JUMP * seen.size_px * np.sqrt(gap * max(1.0, 30 / self.fps))
         off = np.linalg.norm(sighting.centre_px - expected) / reach
         look = look_apart(self.look, sighting.look) / LOOK_APART
         return float(np.hypot(off, look)) if off < 1 and look < 1 else np.inf
@@ -214,7 +217,7 @@ class Tracker:
                 continue
             back = min((t for t in away if t not in accepted), key=lambda t: t.surprise(sighting, index), default=None)
             if back is None or not np.isfinite(back.surprise(sighting, index)):
-                back = Track()
+                back = Track(fps=self._fps)
                 self.tracks.append(back)
             accepted[back] = sighting
 

@@ -136,7 +136,7 @@ class Progress:
     request_id: str
     """The request this belongs to."""
     stage: str
-    """One of the pipeline's verbs: read, detect, fit, camera, verdict, rig."""
+    """One of the pipeline's verbs: read, detect, fit, camera, motion, verdict, rig."""
     fraction: float
     """0 to 1 over the whole request."""
     eta_s: float | None = None
