@@ -15,13 +15,14 @@ import numpy as np
 
 from ..models.body_model import load_body
 from ..models.rotations import matrix_to_rotvec
+from .blas import one_blas_thread
 from .cameras import Pinhole
-from .fit.body_fit import ITERATIONS, ROBUST_FROM, BodyFit, Fit, Observations, one_blas_thread
+from .fit.body_fit import ITERATIONS, ROBUST_FROM, BodyFit, Fit, Observations
 from .fit.contours import relaxed_hands
 from .fit.key_fit import agreed_camera
-from .fit.kinematics import BETAS, BODY_JOINTS, ROTATIONS, Posed, State
+from .fit.kinematics import BETAS, BODY_JOINTS, PLACE, ROTATIONS, Posed, State
 from .fit.points import landmark_points
-from .fit.priors import ShapeTerms, rotvec_by_turn
+from .fit.priors import KnownShape, ShapeTerms, rotvec_by_turn
 from .fit.solver import System, linearise, minimise
 from .raster import silhouette
 
@@ -32,6 +33,8 @@ Smaller, and perspective would seem to tell a focal length that only the network
 LOOSE_SIGMA_RAD = 0.25
 """The same for wrists and feet, which are a few pixels large in the network's crop."""
 _LOOSE = (7, 8, 10, 11, 20, 21)  # ankles, feet, wrists
+PLACE_SIZES, ZETA_SIGMA = 1.0, 0.7
+"""How far the pelvis may be from where the network has it: in sizes of the person, and in ln(depth)."""
 SHAPE_SIGMA = 0.5
 """How far a beta may be from the network's, where the network's shape is known."""
 MISS_WEIGHT, MISS_LIMIT = 0.5, 0.25
@@ -117,23 +120,31 @@ def _miss(fit: Fit, seen: Observations, body_name: str) -> np.ndarray:
 class HeldFit(BodyFit):
     """A fit that takes the pose from a network instead of from metric landmarks and a prior."""
 
-    def __init__(self, seen: Observations, believed: Believed, body_name: str = "neutral") -> None:
-        super().__init__(seen, body_name)
-        self._believed = believed
+    def __init__(
+        self, seen: Observations, believed: Believed, body_name: str = "neutral", betas: np.ndarray | None = None
+    ) -> None:
+        """With `betas` (B, 10) shapes are known and kept."""
+        super().__init__(seen, body_name, betas)
+        self._size_px = seen.size_px
+        self._start_focal = self.focal.log_focal
+        self._believed = believed if betas is None else replace(believed, betas=betas)
         # Metric landmarks are another network's opinion of the pose: without weight.
         self.landmarks = replace(self.landmarks, metric_sigma_m=np.inf)
         self._shape: tuple = (ShapeTerms.of(load_body(body_name), seen.height_m),)
-        if believed.betas is not None:
+        if betas is not None:
+            self._shape = (KnownShape(betas),)
+        elif believed.betas is not None:
             self._shape += (NearShape(believed.betas),)
 
     @property
     def coarse_terms(self) -> tuple:
         """Image landmarks, and what the network believes."""
-        return (self.landmarks, HeldPose(self._believed.rotations), *self._shape, self.focal)
+        held = (HeldPose(self._believed.rotations), HeldPlace(self.start().place, self._size_px))
+        return (self.landmarks, *held, *self._shape, self.focal)
 
     def start(self) -> State:
         """What the network says, through the camera that the observations speak of."""
-        pelvis, log_focal = self._believed.pelvis, self.focal.log_focal
+        pelvis, log_focal = self._believed.pelvis, self._start_focal
         size = pelvis[:, 2] / np.exp(log_focal)
         betas = self._believed.betas
         return State(
@@ -179,6 +190,25 @@ class HeldPose:
         for joint in range(BODY_JOINTS):
             own = slice(3 * joint, 3 * joint + 3)
             system.hessian[:, own, own] += blocks[:, joint]
+
+
+@dataclass(frozen=True)
+class HeldPlace:
+    """The pelvis is somewhere near where the network has it: little is said, so that nothing is ever undetermined."""
+
+    place: np.ndarray
+    """(B, 3) as in `State`."""
+    size_px: np.ndarray
+    """(B,) the person's size in the picture."""
+
+    def add_to(self, system: System, posed: Posed, robust: bool) -> None:
+        """Quadratic."""
+        wide = PLACE_SIZES * self.size_px
+        sigma = np.stack([wide, wide, np.full_like(wide, ZETA_SIGMA)], 1)
+        off = (posed.state.place - self.place) / sigma
+        system.cost += 0.5 * np.square(off).sum(1)
+        system.gradient[:, PLACE] += off / sigma
+        system.hessian[:, PLACE, PLACE] += np.eye(3) / sigma[:, :, None] ** 2
 
 
 @dataclass(frozen=True)

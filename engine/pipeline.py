@@ -37,7 +37,7 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
 
     with clock.stage("read"):
         footage = open_footage(request.source, request.data, request.frames)
-        backend = registry.choose(request.backend, is_clip=len(footage.images) > 1)
+        backend = registry.choose(request.backend)
     with clock.stage("recover"):
         camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
         bodies = backend.recover(footage, camera, request, clock.report)

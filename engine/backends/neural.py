@@ -8,7 +8,7 @@ place, camera and (without SMPL's file) shape are refined until the body lies on
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from ..camera_refine import Believed, Refined, refine
 from ..cameras import Pinhole
 from ..crop import Crop, imagined_focal_px, network_input
 from ..detect import Detection
-from ..errors import BadRequest
+from ..errors import UnreadableClip
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes
 from ..fit.kinematics import BODY_JOINTS
@@ -69,6 +69,15 @@ class Prediction:
     crop_camera: np.ndarray
     """(B, 3) scale, tx, ty; see `Crop.full_image_translation`."""
 
+    @classmethod
+    def joined(cls, parts: list[Prediction]) -> Prediction:
+        """All rows, one after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def rows(self, rows: slice) -> Prediction:
+        """Some of the rows."""
+        return Prediction(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 class CropNetworkBackend:
     """A network that sees one person at a time."""
@@ -104,13 +113,13 @@ class CropNetworkBackend:
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
         """Detect, look at everybody's crop, carry the answers over to the free body, refine."""
         if len(footage.images) > 1:
-            raise BadRequest(
-                f"{self.title} recovers stills so far, and {footage.name} has {len(footage.images)} frames.",
-                "Use --backend landmarks for clips.",
-            )
+            from .neural_clip import recover_clip
+
+            return recover_clip(self, footage, camera, request, report)
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
-        assert image is not None  # a still that cannot be decoded was refused when it was read
+        if image is None:
+            raise UnreadableClip(f"That frame of {footage.name} cannot be decoded.", "Choose another frame.")
         found = detect.find_people(image, request.people == "largest")
         people = sorted(found, key=lambda person: -np.prod(person.box_px[2:] - person.box_px[:2]))
         people = people[: how_many(request.people)]
@@ -121,9 +130,9 @@ class CropNetworkBackend:
         predicted = self.predict(image, crops, report)
 
         report("fit", 0.8, "fitting the bodies into the picture")
-        body, smpl = load_body(request.body), _smpl_body()
+        body, smpl = load_body(request.body), smpl_body()
         boxes_px = np.array([person.box_px for person in people])
-        believed = _believed(predicted, crops, boxes_px, camera, body, smpl)
+        believed = believed_before(camera, predicted, crops, boxes_px, smpl, body)
         heights_m = np.full(len(people), np.nan)
         heights_m[0] = np.nan if request.height_m is None else request.height_m  # the largest person's
         seen = observations(people, camera, heights_m)
@@ -131,27 +140,47 @@ class CropNetworkBackend:
         close_ups = fit_close_ups(seen.details, refined.posed, request.body)
         report("fit", 1.0, "")
         tracks = tuple(
-            _track(person, refined, close_ups, row, request.body, self._own_camera(predicted, crops[row], row, camera))
+            _track(
+                person,
+                refined,
+                close_ups,
+                row,
+                request.body,
+                self.own_camera(predicted.crop_camera[row], crops[row], camera),
+            )
             for row, person in enumerate(people)
         )
-        notes = (*self._notes(smpl is not None), *camera_notes(refined.camera))
-        return Bodies(tracks, refined.camera, notes, _device(), self._versions())
+        return self.bodies(tracks, refined.camera, smpl is not None)
+
+    def bodies(
+        self, tracks: tuple[BodyTrack, ...], camera: Pinhole, has_smpl: bool, notes: tuple[str, ...] = ()
+    ) -> Bodies:
+        """Everybody, with what was made how."""
+        notes = (*self._notes(has_smpl), *camera_notes(camera), *notes)
+        return Bodies(tracks, camera, notes, _device(), self._versions())
 
     def predict(self, image: np.ndarray, crops: list[Crop], report: Report = lambda *_: None) -> Prediction:
         """The network's answers on crops of an (H, W, 3) uint8 RGB picture."""
+        inputs = network_input(np.ascontiguousarray(image[..., ::-1]), crops)
+        size, answers = self.batch_size, []
+        for first in range(0, len(crops), size):
+            report("network", 0.3 + 0.5 * first / len(crops), f"person {first + 1} of {len(crops)}")
+            answers.append(self.answer(inputs[first : first + size]))
+        return Prediction.joined(answers)
+
+    @property
+    def batch_size(self) -> int:
+        """How many crops go through the network together."""
+        return BATCH[_torch_device().type]
+
+    def answer(self, inputs: np.ndarray) -> Prediction:
+        """The network's answers on (B, 3, 256, 256) prepared crops."""
         import torch
 
-        network, place = self._network(), _torch_device()
-        image_bgr = np.ascontiguousarray(image[..., ::-1])
-        answers = []
         with torch.inference_mode():
-            for first in range(0, len(crops), BATCH[place.type]):
-                report("network", 0.3 + 0.5 * first / len(crops), f"person {first + 1} of {len(crops)}")
-                batch = torch.from_numpy(network_input(image_bgr, crops[first : first + BATCH[place.type]]))
-                answer = network(batch.to(place))
-                parts = (answer.rotations, answer.betas, answer.crop_camera)
-                answers.append([part.float().cpu().numpy().astype(np.float64) for part in parts])
-        return Prediction(*(np.concatenate(part) for part in zip(*answers, strict=True)))
+            answer = self._network()(torch.from_numpy(inputs).to(_torch_device()))
+        parts = (answer.rotations, answer.betas, answer.crop_camera)
+        return Prediction(*(part.float().cpu().numpy().astype(np.float64) for part in parts))
 
     def _network(self) -> torch.nn.Module:
         """The loaded network; the last one is kept between requests, until its files are replaced."""
@@ -178,26 +207,29 @@ class CropNetworkBackend:
             notes.append(f"Made with {self.title}'s weights, whose terms allow no commercial use.")
         return tuple(notes)
 
-    def _own_camera(self, predicted: Prediction, crop: Crop, row: int, camera: Pinhole) -> str:
+    def own_camera(self, crop_camera: np.ndarray, crop: Crop, camera: Pinhole) -> str:
         """What the network itself said of the camera, for whoever compares with its published program."""
         size = (camera.width, camera.height)
-        place = crop.full_image_translation(predicted.crop_camera[row], size)
-        scale, right, down = predicted.crop_camera[row]
+        place = crop.full_image_translation(crop_camera, size)
+        scale, right, down = crop_camera
         return (
             f"{self.title}'s own camera: scale {scale:.4f}, shift ({right:.4f}, {down:.4f}) in the crop; translation "
             f"({place[0]:.3f}, {place[1]:.3f}, {place[2]:.2f}) m through its lens of {imagined_focal_px(size):.0f} px."
         )
 
 
-def _believed(
+def believed_before(
+    camera: Pinhole,
     predicted: Prediction,
     crops: list[Crop],
     boxes_px: np.ndarray,
-    camera: Pinhole,
-    body: BodyModel,
     smpl: BodyModel | None,
+    body: BodyModel | None,
 ) -> Believed:
-    """The network's words about SMPL in its crops, as words about `body` before the full image's camera."""
+    """The network's words about SMPL in its crops, as words about `body` before the full image's camera.
+
+    Without `smpl` or `body`, shapes are left out.
+    """
     pelvis_rest = SMPL_PELVIS_M if smpl is None else smpl.rest_joints(predicted.betas)[:, 0]
     pelvis = pelvis_rest + np.array(
         [translation_before(camera, *row) for row in zip(predicted.crop_camera, crops, boxes_px, strict=True)]
@@ -205,7 +237,7 @@ def _believed(
     rotations = smpl_to_smplx_pose(predicted.rotations)
     # The network looked straight at the person; the full image's camera sees the person along a ray.
     rotations[:, 0] = rotation_between(np.array([0, 0, 1.0]), pelvis) @ rotations[:, 0]
-    betas = None if smpl is None else smpl_to_smplx_shape(smpl, predicted.betas, body).betas
+    betas = None if smpl is None or body is None else smpl_to_smplx_shape(smpl, predicted.betas, body).betas
     return Believed(rotations, pelvis, betas)
 
 
@@ -218,13 +250,14 @@ def translation_before(camera: Pinhole, crop_camera: np.ndarray, crop: Crop, box
     size_px = (2 * camera.cx_px - 1, 2 * camera.cy_px - 1)
     extent_px = float(np.linalg.norm(box_px[2:] - box_px[:2]))
     stature_m = 2 * extent_px / (crop_camera[0] * crop.side_px + 1e-9)
-    if not STATURES_M[0] < stature_m < STATURES_M[1] or not np.isfinite(crop_camera).all():
+    pelvis_off = np.abs(crop_camera[1:] + SMPL_PELVIS_M[:2]) * crop_camera[0] / 2  # in sides of the crop
+    if not (STATURES_M[0] < stature_m < STATURES_M[1] and (pelvis_off < 1).all()):  # nor if they are no numbers
         usual = 2 * extent_px / (USUAL_STATURE_M * crop.side_px)
         crop_camera = np.array([usual, *-SMPL_PELVIS_M[:2]])  # the pelvis in the middle of the box
     return crop.full_image_translation(crop_camera, size_px, camera.fx_px)
 
 
-def _smpl_body() -> BodyModel | None:
+def smpl_body() -> BodyModel | None:
     """SMPL's neutral body, which the networks speak of, if the user has imported it."""
     found = weights.installed(weights.find(SMPL_BODY))
     return None if found is None else load_body(found.path)
@@ -237,7 +270,7 @@ def _track(
     fit = refined.fit
     pose = close_ups.pose[row : row + 1].astype(np.float32)
     pose[0, :BODY_JOINTS] = fit.pose[row]
-    is_shown = _shown(person.visibility, load_body(body_name).joint_names)
+    is_shown = shown(person.visibility, load_body(body_name).joint_names)
     confidence = np.where(close_ups.seen[row], CLOSE_UP_CONFIDENCE, 0.0)[None].astype(np.float32)
     confidence[0, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
     reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)
@@ -260,14 +293,14 @@ def _track(
     )
 
 
-def _shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
-    """(22,) bool: whether the picture shows how each body joint is turned. visibility (33,)."""
-    shown = np.ones(BODY_JOINTS, bool)
+def shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
+    """(..., 22) bool: whether the picture shows how each body joint is turned. visibility (..., 33)."""
+    is_shown = np.ones((*visibility.shape[:-1], BODY_JOINTS), bool)
     for joint, name in enumerate(joint_names[:BODY_JOINTS]):
         side, _, part = name.partition("_")
         if part in _SHOWN_BY:
-            shown[joint] = visibility[LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
-    return shown
+            is_shown[..., joint] = visibility[..., LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
+    return is_shown
 
 
 @lru_cache(maxsize=1)

@@ -22,8 +22,6 @@ _BACKENDS = {
 
 ONLY_BY_NAME = ("fake",)
 """Never chosen by `auto`: the person they return is not in the picture."""
-STILLS_ONLY = ("tokenhmr", "hmr2")
-"""Not chosen by `auto` for a clip."""
 
 
 def all_backends() -> tuple[Backend, ...]:
@@ -31,14 +29,13 @@ def all_backends() -> tuple[Backend, ...]:
     return tuple(_make(name) for name in _BACKENDS)
 
 
-def choose(name: str = "auto", is_clip: bool = False) -> Backend:
+def choose(name: str = "auto") -> Backend:
     """The backend called `name`, or the best one that is ready. Raises UnknownBackend or another errors.Missing."""
     if name != "auto":
         if name not in _BACKENDS:
             raise UnknownBackend(f"There is no backend {name!r}; there are {', '.join(_BACKENDS)}.")
         return _ready(name)
-    passed_over = ONLY_BY_NAME + (STILLS_ONLY if is_clip else ())
-    *better, last = (name for name in _BACKENDS if name not in passed_over)
+    *better, last = (name for name in _BACKENDS if name not in ONLY_BY_NAME)
     for name in better:
         try:
             return _ready(name)

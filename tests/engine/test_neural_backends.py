@@ -9,23 +9,26 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recover_body.engine import errors
-from recover_body.engine.backends import neural, registry
+from recover_body.engine.backends import neural, neural_clip, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
 from recover_body.engine.backends.tokenhmr import TokenHmrBackend
 from recover_body.engine.cameras import Pinhole
 from recover_body.engine.crop import CROP_FOCAL_PX, CROP_SIDE_PX, Crop
 from recover_body.engine.detect import Detection
+from recover_body.engine.follow import Sighting
 from recover_body.engine.frames import Footage
 from recover_body.engine.importer import import_files
 from recover_body.engine.mediapipe_graphs import Details
 from recover_body.engine.raster import silhouette
+from recover_body.engine.track import Followed, Track
 from recover_body.models import tensor_file, weights
 from recover_body.models.body_model import load_body
 from recover_body.models.errors import DamagedFile
@@ -131,7 +134,6 @@ def test_asking_for_the_state_loads_no_torch(imported):
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")
 def test_auto_prefers_what_is_imported(imported, monkeypatch, tmp_path):
     assert registry.choose().name == "tokenhmr"
-    assert registry.choose(is_clip=True).name == "landmarks"
     monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path))
     assert registry.choose().name == "landmarks"
 
@@ -265,11 +267,38 @@ def test_with_smpl_the_shape_is_carried_over(everything, scene, tmp_path, monkey
     assert all(np.isfinite(person.betas).all() for person in bodies.people)
 
 
-def test_clips_are_refused_with_a_way_out(imported, scene):
-    clip = Footage("clip.mp4", scene.images * 3, np.arange(1, 4), 24.0, None, WIDTH, HEIGHT)
-    with pytest.raises(errors.BadRequest, match="3 frames") as caught:
-        recover(TokenHmrBackend(), clip)
-    assert "landmarks" in caught.value.remedy
+@pytest.fixture
+def clip(scene, monkeypatch):
+    """Four frames of the scene; the second person is away in the third. Nobody needs to be followed."""
+    tracks = []
+    for number, person in enumerate(neural.detect.find_people(None)):
+        known = {each.name: getattr(person, each.name) for each in fields(person)}
+        here = [index for index in range(4) if (number, index) != (1, 2)]
+        tracks.append(Track({index: Sighting(**known) for index in here}))
+    monkeypatch.setattr(neural_clip, "follow_people", lambda *_: Followed(tracks, [], []))
+    return Footage("clip.mp4", scene.images * 4, np.arange(1, 5), 24.0, None, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values())
+def test_a_clip_is_looked_at_in_batches_over_people_and_frames(imported, clip, backend, monkeypatch):
+    sizes, answer = [], backend.answer
+    monkeypatch.setattr(backend, "answer", lambda self, inputs: sizes.append(len(inputs)) or answer(self, inputs))
+    monkeypatch.setitem(neural.BATCH, neural._torch_device().type, 5)
+    bodies = recover(backend(), clip)
+    assert sizes == [5, 5, 1] and bodies.camera == CAMERA
+    assert [list(person.present) for person in bodies.people] == [[True] * 4, [True, True, False, True], [True] * 4]
+    for person in bodies.people:
+        assert person.pose.shape == (4, 55, 3) and np.isfinite(person.pose).all()
+        # The frames are alike, so the body is: whichever batch a crop was in.
+        assert np.ptp(person.translation[person.present], axis=0).max() < 0.02
+        assert person.joint_confidence[0, :22] == pytest.approx(neural.NETWORK_CONFIDENCE)
+        assert "In frame 1: " in person.notes[-1]
+    assert len(recover(backend(), clip, people="2").people) == 2
+
+
+def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
+    monkeypatch.setattr(neural_clip, "follow_people", lambda *_: Followed([], [], []))
+    assert recover(Hmr2Backend(), clip).people == ()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")

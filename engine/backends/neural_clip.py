@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TokenHMR and HMR2.0 on clips: follow everybody, look at every crop, then fit each person's frames together.
+
+As `landmarks_clip`, but the pose of each frame is held near what the network says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import cast
+
+import numpy as np
+
+from ...models.body_model import BodyModel, load_body
+from ...wire.messages import RecoverRequest
+from ..camera_refine import HeldFit
+from ..cameras import Pinhole
+from ..crop import Crop, network_input
+from ..fit.body_fit import Fit
+from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
+from ..fit.close_ups import CloseUps, fit_close_ups
+from ..fit.key_fit import agreed_camera
+from ..fit.kinematics import BODY_JOINTS
+from ..fit.observations import Masks, observations
+from ..fit.temporal import Motion
+from ..follow import Sighting
+from ..frames import Footage
+from ..motion.sides import with_sides_put_right
+from ..track import Track, follow_people
+from .base import Bodies, BodyTrack, Report
+from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames
+from .landmarks_common import how_many
+from .neural import (
+    GUESS_CONFIDENCE,
+    NETWORK_CONFIDENCE,
+    CropNetworkBackend,
+    Prediction,
+    believed_before,
+    shown,
+    smpl_body,
+)
+
+_FOLLOWED, _LOOKED = 0.2, 0.8
+"""Shares of the work done after following, and after the network has looked."""
+
+
+@dataclass(frozen=True)
+class Looked(Sighting):
+    """A sighting, and what the network said of its crop."""
+
+    crop: Crop = field(kw_only=True)
+    predicted: Prediction = field(kw_only=True)
+    """One row."""
+
+
+def recover_clip(
+    backend: CropNetworkBackend, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report
+) -> Bodies:
+    """Everybody in a clip."""
+    limit, count = how_many(request.people), len(footage.images)
+    times_s = (footage.frame_numbers - 1) / footage.fps
+    followed = follow_people(
+        footage.images,
+        (count - 1) / (times_s[-1] - times_s[0]),
+        request.people == "largest",
+        lambda index: report("detect", _FOLLOWED * index / count, f"frame {index + 1} of {count}"),
+    )
+    tracks = followed.tracks[:limit]
+    if not tracks:
+        return Bodies((), camera)
+    frames = [np.array(sorted(track.sightings)) for track in tracks]
+    looked = _look(backend, footage, tracks, report)
+    put_right = (with_sides_put_right(list(rows), times_s[at]) for rows, at in zip(looked, frames, strict=True))
+    people = [cast(list[Looked], rows) for rows in put_right]
+    report("fit", _LOOKED, "fitting the bodies into the clip")
+    smpl = smpl_body()
+    camera, shapes = _camera_and_shapes(people, camera, request, smpl)
+
+    bodies = []
+    for number, (sightings, at, betas) in enumerate(zip(people, frames, shapes, strict=True)):
+        fitted = fit_clip(
+            sightings,
+            times_s[at],
+            camera,
+            betas,
+            request.body,
+            partial(_tell_fit, report, number, len(people)),
+            partial(_fit_window, smpl),
+        )
+        track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body))
+        first = sightings[0]
+        note = f"In frame {footage.frame_numbers[at[0]]}: " + backend.own_camera(
+            first.predicted.crop_camera[0], first.crop, camera
+        )
+        bodies.append(replace(track, notes=(*track.notes, note)))
+    notes = clip_notes(footage, followed.unreadable, followed.cuts)
+    return backend.bodies(tuple(bodies), camera, smpl is not None, tuple(notes))
+
+
+def _tell_fit(report: Report, number: int, count: int, done: float) -> None:
+    report("fit", _LOOKED + (1 - _LOOKED) * (number + done) / count, f"person {number + 1} of {count}")
+
+
+def _look(backend: CropNetworkBackend, footage: Footage, tracks: list[Track], report: Report) -> list[list[Looked]]:
+    """Everybody's crop in every frame through the network, in batches; for each track its sightings in order."""
+    looked: list[list[Looked]] = [[] for _ in tracks]
+    waiting: list[tuple[int, Sighting, Crop, np.ndarray]] = []
+    whole = sum(len(track.sightings) for track in tracks)
+    for done, prepared in enumerate(_crops(footage, tracks), start=1):
+        waiting.append(prepared)
+        if len(waiting) == backend.batch_size or done == whole:
+            report("network", _FOLLOWED + (_LOOKED - _FOLLOWED) * done / whole, f"{done} of {whole} crops")
+            predicted = backend.answer(np.stack([planes for *_, planes in waiting]))
+            for row, (person, sighting, crop, _) in enumerate(waiting):
+                known = {each.name: getattr(sighting, each.name) for each in fields(Sighting)}
+                looked[person].append(Looked(**known, crop=crop, predicted=predicted.rows(slice(row, row + 1))))
+            waiting.clear()
+    return looked
+
+
+def _crops(footage: Footage, tracks: list[Track]) -> Iterator[tuple[int, Sighting, Crop, np.ndarray]]:
+    """Whose, where, and the network's input (3, 256, 256); frame after frame, decoded once more."""
+    for index, image in enumerate(footage.images):
+        here = [(person, track.sightings[index]) for person, track in enumerate(tracks) if index in track.sightings]
+        if not here or image is None:
+            continue
+        crops = [Crop.around(sighting.box_px.tolist()) for _, sighting in here]
+        inputs = network_input(np.ascontiguousarray(image[..., ::-1]), crops)
+        for (person, sighting), crop, planes in zip(here, crops, inputs, strict=True):
+            yield person, sighting, crop, planes
+
+
+def _camera_and_shapes(
+    people: list[list[Looked]], camera: Pinhole, request: RecoverRequest, smpl: BodyModel | None
+) -> tuple[Pinhole, list[np.ndarray]]:
+    """The shot's camera, and everybody's betas (10,), from everybody's key frames."""
+    each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
+    chosen = [[sightings[i] for i in key_frames(sightings, each)] for sightings in people]
+    whose = np.repeat(np.arange(len(people)), [len(rows) for rows in chosen])
+    rows = [sighting for sightings in chosen for sighting in sightings]
+    heights_m = np.where(whose == 0, np.nan if request.height_m is None else request.height_m, np.nan)
+    held = _held(rows, camera, heights_m, smpl, request.body)
+    start = held.start()
+    if not camera.is_known:
+        camera = agreed_camera(camera, held.outcome(held.near(start)), whose)
+    boxes_px = np.array([sighting.box_px for sighting in rows])
+    betas = held.on_picture(start, camera.fx_px, Masks(rows), boxes_px).betas
+    return camera, [np.median(betas[whose == person], 0) for person in range(len(people))]
+
+
+def _fit_window(
+    smpl: BodyModel | None,
+    people: Sequence[Looked],
+    times_s: np.ndarray,
+    camera: Pinhole,
+    betas: np.ndarray,
+    body_name: str,
+) -> tuple[Fit, CloseUps]:
+    """One person's frames together, the shape being known."""
+    count = len(people)
+    held = _held(people, camera, np.full(count, np.nan), smpl, body_name, np.tile(betas, (count, 1)))
+    motion, boxes_px = Motion(times_s), np.array([person.box_px for person in people])
+    state, _ = held.with_motion(held.near(held.start()), motion, LANDMARK_STEPS)
+    state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
+    close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)
+    return held.result(state, system), close_ups
+
+
+def _held(
+    rows: Sequence[Looked],
+    camera: Pinhole,
+    heights_m: np.ndarray,
+    smpl: BodyModel | None,
+    body_name: str,
+    betas: np.ndarray | None = None,
+) -> HeldFit:
+    """With `betas` (B, 10) shapes and focal length are known."""
+    seen = observations(rows, camera, heights_m, keep_focal=betas is not None)
+    predicted = Prediction.joined([row.predicted for row in rows])
+    crops = [row.crop for row in rows]
+    boxes_px = np.array([row.box_px for row in rows])
+    body = load_body(body_name) if betas is None else None
+    return HeldFit(seen, believed_before(camera, predicted, crops, boxes_px, smpl, body), body_name, betas)
+
+
+def _with_confidence(track: BodyTrack) -> BodyTrack:
+    """Body joints are the network's, not the landmarks'; see `neural`."""
+    is_shown = shown(track.keypoints_px[..., 2], load_body("neutral").joint_names)
+    confidence, inferred = track.joint_confidence.copy(), track.joint_inferred.copy()
+    confidence[:, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
+    inferred[:, :BODY_JOINTS] = ~is_shown
+    return replace(track, joint_confidence=confidence, joint_inferred=inferred)
