@@ -351,7 +351,7 @@ def test_real_photographs(name, shared, out):
     if importlib.util.find_spec("mediapipe") is None:
         pytest.skip("The built-in backend needs mediapipe==0.10.21: run `python dev.py setup`.")
     picture = shared(f"fixtures/images/{name}.jpg")
-    done = call("recover", picture, "--out", out, "--overlay", "--min-iou", 0.65)
+    done = call("recover", picture, "--out", out, "--overlay", "--min-iou", 0.65, "--backend", "landmarks")
     assert done.returncode == 0, done.stderr
     report = json.loads((out / f"{name}.report.json").read_text(encoding="utf-8"))
     assert report["backend"] == "landmarks"
