@@ -121,11 +121,9 @@ class ClipImages:
             stream.thread_type = "AUTO"
             if times is not None and self._chosen[0] > 0:
                 container.seek(int(times[self._chosen[0]]), stream=stream, backward=True)
-            position = -1
-            for frame in _frames_of(container, stream):
-                if times is None:
-                    position += 1
-                elif (position := _position(times, frame.pts)) is None:
+            for count, frame in enumerate(_frames_of(container, stream)):
+                position = count if times is None else _position(times, frame.pts)
+                if position is None:
                     continue
                 if position > last:
                     return
@@ -209,7 +207,7 @@ def _layout(source: str, data: bytes | None, name: str) -> _Layout:
         ordered, numbers = ordered[kept], numbers[kept]
     width, height, turns = first
     check_size(name, width, height)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if damaged or promised > counted:
         notes = (f"{name} is cut short or damaged: {counted} of {max(promised, counted)} frames are in the file.",)
     return _Layout(ordered, numbers, float(fps), turns, width, height, notes)
@@ -230,8 +228,10 @@ def _frames_of(container, stream) -> Iterator:
     packets = container.demux(stream)
     while True:
         try:
-            packet = next(packets)
-        except (StopIteration, *_ffmpeg_errors()):
+            packet = next(packets, None)
+        except _ffmpeg_errors():
+            return
+        if packet is None:
             return
         try:
             yield from packet.decode()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,9 @@ def movie(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, int], No
         raise MissingPackage(f"Movies cannot be written ({error}): the package av is missing.") from None
     codec, options = next((name, how) for name, how in _CODECS if name in av.codecs_available)
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(
+            codec, rate=rate, options=options
+        )  # which codec, and so which kind, is chosen above
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / rate
         size: tuple[int, int] | None = None

@@ -70,13 +70,14 @@ def write_overlay(
     path: Path, source: str, take: Take, data: bytes | None = None, wanted: FrameRange = ALL_FRAMES
 ) -> None:
     """Draw the first frame of `take` over its picture `source` (or `data`) and write a PNG."""
-    picture = next(iter(open_footage(source, data, wanted).images))
+    (picture,) = open_footage(source, data, wanted).images
+    assert picture is not None, "what was recovered can be decoded"
     Image.fromarray(draw_overlay(picture, take)).save(path, format="PNG", compress_level=6)
 
 
 def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0, longest_side_px: int = LONGEST_SIDE_PX) -> np.ndarray:
     """(H', W', 3) uint8: the (H, W, 3) picture at a handy size, everybody drawn in, and a strip with the verdict."""
-    scale = _display_scale(*picture.shape[:2], longest_side_px)
+    scale = _display_scale(picture.shape[0], picture.shape[1], longest_side_px)
     canvas = _resized(picture, scale)
     intrinsics = np.diag([scale, scale, 1.0]) @ take.camera.intrinsics(frame)
     posed = [_pose(person, frame, number) for number, person in enumerate(take.people) if person.present[frame]]

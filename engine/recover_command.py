@@ -180,8 +180,8 @@ def _write(source: str, recovery: Recovery, job: _Job, told: console.Console) ->
                     movie = staged.path(f"{stem}.overlay.mp4")
                     write_overlay_movie(movie, source, recovery.take, job.options.frames)
                 else:
-                    picture = staged.path(f"{stem}.overlay.png")
-                    write_overlay(picture, source, recovery.take, wanted=job.options.frames)
+                    drawing = staged.path(f"{stem}.overlay.png")
+                    write_overlay(drawing, source, recovery.take, wanted=job.options.frames)
         if job.blender:
             from .blend_writer import write_blend
 

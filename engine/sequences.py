@@ -67,7 +67,7 @@ class SequenceImages:
             still = frames.read(str(path))
         except UnreadableImage:
             return None
-        return still.images[0] if (still.width, still.height) == self._size else None
+        return next(iter(still.images)) if (still.width, still.height) == self._size else None
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

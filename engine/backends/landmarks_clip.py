@@ -18,6 +18,7 @@ from ..fit.kinematics import BODY_JOINTS
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..follow import Sighting
 from ..frames import Footage
+from ..masks import PackedMask
 from ..motion.sides import with_sides_put_right
 from ..track import follow_people
 from .base import Bodies, BodyTrack, Report
@@ -75,12 +76,12 @@ def _camera_and_shapes(
 ) -> tuple[Pinhole, list[np.ndarray]]:
     """The shot's camera, and everybody's betas (10,), from the largest people's and everybody's key frames."""
     each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
-    rows, whose = [], []
+    rows, numbers = [], []
     for person, sightings in enumerate(people):
         chosen = key_frames(sightings, each)
         rows += [sightings[i] for i in chosen]
-        whose += [person] * len(chosen)
-    whose = np.array(whose)
+        numbers += [person] * len(chosen)
+    whose = np.array(numbers)
     told = lambda stage, _, detail: report(stage, _FOLLOWING, detail)  # noqa: E731 - the same without the fraction
     keys = fit_keys(rows, whose, camera, request, told)
     # The median: in some frames somebody stands behind something, or bends towards the camera.
@@ -106,7 +107,8 @@ def clip_track(
     reprojected_px = np.full((len(frames), len(LANDMARK_NAMES), 2), np.nan)
     reprojected_px[:, landmark_points(body_name).indices] = fit.points_px
     keypoints_px = np.array([np.column_stack([s.points_px, s.visibility]) for s in sightings])
-    present, masks = np.zeros(count, bool), [None] * count
+    present = np.zeros(count, bool)
+    masks: list[PackedMask | np.ndarray | None] = [None] * count
     present[frames] = True
     for frame, sighting in zip(frames, sightings, strict=True):
         masks[frame] = sighting.mask

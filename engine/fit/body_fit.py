@@ -151,7 +151,7 @@ class BodyFit:
         """Go on from `state` with the rows as one person's frames; with masks, outlines are paired first."""
         with one_blas_thread():
             terms = self.terms
-            if masks is not None:
+            if masks is not None and boxes_px is not None:
                 rotvecs = matrix_to_rotvec(state.rotations)
                 find = contour_pairs(self.body_name).find
                 terms += (find(state, masks, boxes_px, self.centre_px, rotvecs, CLIP_SAMPLES),)

@@ -33,7 +33,7 @@ def observations(
     )
 
 
-class Masks(Sequence):
+class Masks(Sequence[np.ndarray]):
     """The sightings' masks (H, W) bool, unpacked one at a time."""
 
     def __init__(self, people: Sequence[Detection | Sighting]) -> None:
@@ -42,6 +42,6 @@ class Masks(Sequence):
     def __len__(self) -> int:
         return len(self._people)
 
-    def __getitem__(self, row: int) -> np.ndarray:
+    def __getitem__(self, row: int) -> np.ndarray:  # type: ignore[override]  # nobody cuts it into slices
         mask = self._people[row].mask
         return mask if isinstance(mask, np.ndarray) else mask.whole()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def fill_gaps(track: BodyTrack, times_s: np.ndarray) -> BodyTrack:
     found = gaps(track.present, times_s, LONGEST_GAP_S)
     if not found:
         return track
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.array(getattr(track, name))
         for name in ("boxes_px", "pose", "expression", "translation", "keypoints_px", "reprojected_px", "score")
     }
