@@ -69,7 +69,9 @@ def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection
     people: list[tuple[Landmarks, Detection]] = []
     for region in find_all_regions(image, only_largest):
         landmarks = find_landmarks(image, region)
-        person = None if landmarks is None else as_detection(landmarks, image)
+        if landmarks is None:
+            continue
+        person = as_detection(landmarks, image)
         if person is not None and not any(_same(person, other) for _, other in people):
             people.append((landmarks, person))
     # Last, so that nobody is looked at twice.
@@ -114,7 +116,8 @@ def distinct(regions: list[Region]) -> list[Region]:
 def same_region(a: Region, b: Region) -> bool:
     """Whether two regions are likely one person's."""
     small, large = sorted((a.side_px, b.side_px))
-    return large < _SAME_SCALE * small and np.linalg.norm(a.centre_px - b.centre_px) < _SAME_REGION * small / 2
+    apart_px = float(np.linalg.norm(a.centre_px - b.centre_px))
+    return large < _SAME_SCALE * small and apart_px < _SAME_REGION * small / 2
 
 
 def as_detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
@@ -146,7 +149,7 @@ def _same(a: Detection, b: Detection) -> bool:
     size = min(np.linalg.norm(d.box_px[2:] - d.box_px[:2]) for d in (a, b))
     both = np.minimum(a.visibility, b.visibility)
     apart = np.linalg.norm(a.points_px - b.points_px, axis=1)
-    return both.sum() > 3 and float((both * apart).sum() / both.sum()) < SAME_PERSON * size
+    return bool(both.sum() > 3) and float((both * apart).sum() / both.sum()) < SAME_PERSON * float(size)
 
 
 def _share_pixels(people: list[tuple[Landmarks, Detection]]) -> list[Detection]:

@@ -32,13 +32,12 @@ class Sighting:
     points_px: np.ndarray
     visibility: np.ndarray
     metric_points: np.ndarray
-    mask: PackedMask | np.ndarray
-    """A still's is the full (H, W) bool array."""
+    mask: PackedMask
     details: Details
-    next_region: Region | None = None
+    next_region: Region
     """Where to look in the next frame."""
-    look: np.ndarray | None = None
-    """(90,) histogram of the person's colours, sums to 1."""
+    look: np.ndarray
+    """(78,) histogram of the person's colours, sums to 1."""
 
     @property
     def size_px(self) -> float:
@@ -66,7 +65,9 @@ def see(image: np.ndarray, region: Region) -> Sighting | None:
         cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR)
     corner = np.array([left, top])
     found = find_landmarks(cut, _moved(region, -corner, scale))
-    person = None if found is None else detect.as_detection(found, cut)
+    if found is None:
+        return None
+    person = detect.as_detection(found, cut)
     if person is None:
         return None
     columns, rows = np.flatnonzero(person.mask.any(0)), np.flatnonzero(person.mask.any(1))
@@ -98,7 +99,7 @@ def is_same_person(a: Sighting, b: Sighting) -> bool:
     both = np.minimum(a.visibility, b.visibility)
     apart = np.linalg.norm(a.points_px - b.points_px, axis=1)
     near = detect.SAME_PERSON * min(a.size_px, b.size_px)
-    return both.sum() > 3 and float((both * apart).sum() / both.sum()) < near
+    return bool(both.sum() > 3) and float((both * apart).sum() / both.sum()) < near
 
 
 def _moved(region: Region, by_px: np.ndarray, scale: float, size_scale: float | None = None) -> Region:

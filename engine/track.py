@@ -51,8 +51,8 @@ class Track:
 
     sightings: dict[int, Sighting] = field(default_factory=dict)
     """By frame index."""
-    look: np.ndarray | None = None
-    """Running mean of the colours."""
+    look: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """Running mean of the colours; empty before the first sighting."""
     velocity_px: np.ndarray = field(default_factory=lambda: np.zeros(2))
     """(2,) per frame."""
     fps: float = 30.0

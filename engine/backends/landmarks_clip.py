@@ -108,7 +108,7 @@ def clip_track(
     reprojected_px[:, landmark_points(body_name).indices] = fit.points_px
     keypoints_px = np.array([np.column_stack([s.points_px, s.visibility]) for s in sightings])
     present = np.zeros(count, bool)
-    masks: list[PackedMask | np.ndarray | None] = [None] * count
+    masks: list[PackedMask | None] = [None] * count
     present[frames] = True
     for frame, sighting in zip(frames, sightings, strict=True):
         masks[frame] = sighting.mask
