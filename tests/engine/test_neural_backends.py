@@ -273,6 +273,7 @@ def clip(scene, monkeypatch):
     tracks = []
     for number, person in enumerate(neural.detect.find_people(None)):
         known = {each.name: getattr(person, each.name) for each in fields(person)}
+        known |= {"next_region": None, "look": np.zeros(1)}  # nobody is followed here
         here = [index for index in range(4) if (number, index) != (1, 2)]
         tracks.append(Track({index: Sighting(**known) for index in here}))
     monkeypatch.setattr(neural_clip, "follow_people", lambda *_: Followed(tracks, [], []))
