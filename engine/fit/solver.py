@@ -98,7 +98,7 @@ def minimise(
         better = new.cost < system.cost
         finished = np.where(better, system.cost - new.cost < CONVERGED, damping >= 1e2)
         state, system = proposed.where(better, state), new.where(better, system)
-        damping = np.clip(np.where(better, damping * 0.1, damping * 8), 1e-5, 1e3)
+        damping = np.clip(np.where(better, damping * 0.3, damping * 8), 1e-5, 1e3)
         if robust and finished.all():
             break
     return state, system
