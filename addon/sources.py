@@ -70,7 +70,8 @@ def image_behind(picture: Picture, width: int, height: int) -> bpy.types.Image |
     try:
         if image is None:
             image = bpy.data.images.load(picture.source, check_existing=True)
-        orientation = exif_orientation(picture.data or Path(picture.source).read_bytes())
+        is_movie = image.source == "MOVIE"  # which the engine turns upright too, but may be far too large to read here
+        orientation = 1 if is_movie else exif_orientation(picture.data or Path(picture.source).read_bytes())
     except (RuntimeError, OSError):
         return None  # moved or deleted in the meantime
     if not _load(image):

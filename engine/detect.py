@@ -7,8 +7,10 @@ several tiles found of one person is one person; pixels that two people claim go
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +61,15 @@ def missing() -> tuple[str, ...]:
     names = {"mediapipe": "mediapipe==0.10.21", "cv2": "opencv-python-headless"}
     lacking = [name for name in names if importlib.util.find_spec(name) is None]
     return tuple(f"The Python package {names[name]} is missing: run `python dev.py setup`." for name in lacking)
+
+
+def versions() -> dict[str, str]:
+    """What finds people here, for a take's provenance: package -> version."""
+    versions = {}
+    for package in ("mediapipe", "opencv-python-headless", "opencv-python"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection]:

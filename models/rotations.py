@@ -35,13 +35,15 @@ def matrix_to_rotvec(matrices: np.ndarray) -> np.ndarray:
     m = _floating(matrices)
     twice_sine = np.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1)
     cosine = (m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1) / 2
-    if cosine.size and cosine.min() < -0.5:  # beyond 120 degrees the sine says too little about the axis
-        return quaternion_to_rotvec(matrix_to_quaternion(m))
     sine = np.sqrt(np.square(twice_sine).sum(-1)) / 2
     angle = np.arctan2(sine, cosine)
     tiny = sine < np.finfo(m.dtype).eps
     scale = np.where(tiny, 0.5, angle / np.where(tiny, 1, 2 * sine))
-    return (twice_sine * scale[..., None]).astype(m.dtype)
+    rotvecs = (twice_sine * scale[..., None]).astype(m.dtype)
+    far = cosine < -0.5  # beyond 120 degrees the sine says too little about the axis
+    if far.any():
+        rotvecs[far] = quaternion_to_rotvec(matrix_to_quaternion(m[far]))
+    return rotvecs
 
 
 def rotvec_to_quaternion(rotvecs: np.ndarray) -> np.ndarray:

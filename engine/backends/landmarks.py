@@ -51,7 +51,7 @@ class LandmarksBackend:
         )
         report("fit", 1.0, "")
         tracks = tuple(_track(person, keys.fit, close_ups, row, request.body) for row, person in enumerate(people))
-        return Bodies(tracks, keys.camera, camera_notes(keys.camera))
+        return Bodies(tracks, keys.camera, camera_notes(keys.camera), versions=detect.versions())
 
 
 def _chosen(people: list[Detection], wanted: str) -> list[Detection]:

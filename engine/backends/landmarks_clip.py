@@ -11,6 +11,7 @@ import numpy as np
 
 from ...wire.messages import RecoverRequest
 from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
+from .. import detect
 from ..cameras import Pinhole
 from ..fit.clip_fit import ClipFit, fit_clip
 from ..fit.key_fit import camera_notes, fit_keys
@@ -63,7 +64,8 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
         fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
         done += len(sightings)
     bodies = tuple(clip_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
-    return Bodies(bodies, camera, (*camera_notes(camera), *clip_notes(footage, followed.unreadable, followed.cuts)))
+    notes = (*camera_notes(camera), *clip_notes(footage, followed.unreadable, followed.cuts))
+    return Bodies(bodies, camera, notes, versions=detect.versions())
 
 
 def _where(index: int, count: int, started: float) -> str:

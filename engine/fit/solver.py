@@ -12,7 +12,7 @@ import numpy as np
 from .kinematics import ROTATIONS, UNKNOWNS, Posed, Skeleton, State
 
 STEP_LIMIT_RAD = 0.5
-CONVERGED = 0.02
+CONVERGED = 0.1
 """A step that gains less than this in negative log likelihood is the last."""
 
 
