@@ -15,6 +15,7 @@ from ..blas import one_blas_thread
 from ..mediapipe_graphs import Details
 from .closer import closer_terms
 from .contours import contour_pairs
+from .first_guess import with_limbs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
 from .points import landmark_points
@@ -23,7 +24,7 @@ from .solver import System, minimise
 from .temporal import Motion, minimise_together
 
 ITERATIONS = 24
-ROBUST_FROM = 5
+ROBUST_FROM = 3
 SILHOUETTE_ROUNDS = 5
 SILHOUETTE_ITERATIONS = 3
 """Steps before the outlines are paired anew."""
@@ -176,7 +177,7 @@ class BodyFit:
         )
 
     def _start(self) -> State:
-        """Torso as the metric landmarks have it, limbs at the prior's mean, place from the size in the picture."""
+        """Torso and limbs as the metric landmarks have them, place from the size in the picture."""
         seen = self.landmarks
         count = len(seen.observed_px)
         mean_pose = self.prior.means[self.prior.log_weights.argmax()].reshape(-1, 3)
@@ -184,6 +185,7 @@ class BodyFit:
         rest = seen.points.rest[self._torso] - seen.points.rest[self._torso].mean(0)
         target = seen.metric[:, self._torso] - seen.metric[:, self._torso].mean(1, keepdims=True)
         rotations[:, 0] = _kabsch(rest, target)
+        rotations = with_limbs(self.skeleton, rotations, seen.metric, seen.points.indices)
         betas = np.zeros((count, BETAS.stop - BETAS.start)) if self._betas is None else self._betas
         state = State(rotations, np.zeros((count, 3)), betas, self.focal.log_focal)
         # Weak perspective: the landmarks' spread in the picture over their spread in metres gives the depth.

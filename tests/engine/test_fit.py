@@ -91,6 +91,18 @@ def test_gradient_is_the_derivative_of_the_cost() -> None:
     assert np.abs(numeric - system.gradient).max() < 2e-3 * np.abs(numeric).max()
 
 
+def test_the_first_guess_lays_the_limbs_along_the_metric_landmarks() -> None:
+    *_, marks = people(5, seed=10)
+    fit = BodyFit(observations(marks))
+    joints = fit.skeleton.pose(fit._start()).joints
+    seen, place = fit.landmarks.metric, {int(n): row for row, n in enumerate(fit.landmarks.points.indices)}
+    for upper, lower, start, end in ((1, 4, 23, 25), (2, 5, 24, 26), (16, 18, 11, 13), (17, 19, 12, 14)):
+        bone = joints[:, lower] - joints[:, upper]
+        wanted = seen[:, place[end]] - seen[:, place[start]]
+        cosine = (bone * wanted).sum(1) / np.linalg.norm(bone, axis=1) / np.linalg.norm(wanted, axis=1)
+        np.testing.assert_allclose(cosine, 1, atol=1e-9)
+
+
 def test_known_bodies_are_found() -> None:
     _, _, _, out, marks = people(6, seed=2)
     fit = BodyFit(observations(marks))
