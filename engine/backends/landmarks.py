@@ -13,12 +13,10 @@ from ..errors import UnreadableClip
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes, fit_keys
-from ..fit.kinematics import BODY_JOINTS
-from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
 from .landmarks_clip import recover_clip
-from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
+from .landmarks_common import CERTAIN, hidden_limbs, how_many, still_track, with_close_ups
 
 
 class LandmarksBackend:
@@ -65,25 +63,6 @@ def _area(box_px: np.ndarray) -> float:
 
 def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:
     """One fitted person as a track of one frame."""
-    pose = close_ups.pose[row : row + 1].astype(np.float32)
-    pose[0, :BODY_JOINTS] = fit.pose[row]
-    certainty = np.where(close_ups.seen[row], CLOSE_UP_CONFIDENCE, 0.0)[None].astype(np.float32)
-    certainty[0, :BODY_JOINTS] = fit.certainty[row]
-    reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)
-    reprojected_px[0, landmark_points(body_name).indices] = fit.points_px[row]
-    return BodyTrack(
-        present=np.ones(1, bool),
-        boxes_px=person.box_px[None].astype(np.float32),
-        score=np.array([person.score], np.float32),
-        pose=pose,
-        betas=fit.betas[row].astype(np.float32),
-        expression=close_ups.expression[row : row + 1].astype(np.float32),
-        translation=fit.translation[row : row + 1].astype(np.float32),
-        keypoint_names=tuple(LANDMARK_NAMES),
-        keypoints_px=np.concatenate([person.points_px, person.visibility[:, None]], 1)[None].astype(np.float32),
-        joint_confidence=certainty,
-        joint_inferred=certainty < CERTAIN,
-        masks=(person.mask,),
-        reprojected_px=reprojected_px,
-        notes=hidden_limbs(person.visibility),
-    )
+    confidence = with_close_ups(fit.certainty[row], close_ups, row)
+    notes = hidden_limbs(person.visibility)
+    return still_track(person, fit, close_ups, row, body_name, confidence, confidence < CERTAIN, notes)

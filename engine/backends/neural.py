@@ -30,10 +30,10 @@ from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import Masks, observations
-from ..fit.points import LANDMARK_NAMES, landmark_points
+from ..fit.points import LANDMARK_NAMES
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
-from .landmarks_common import CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
+from .landmarks_common import hidden_limbs, how_many, still_track, with_close_ups
 
 if TYPE_CHECKING:
     import torch
@@ -267,30 +267,11 @@ def _track(
     person: Detection, refined: Refined, close_ups: CloseUps, row: int, body_name: str, own_camera: str
 ) -> BodyTrack:
     """One person as a track of one frame."""
-    fit = refined.fit
-    pose = close_ups.pose[row : row + 1].astype(np.float32)
-    pose[0, :BODY_JOINTS] = fit.pose[row]
     is_shown = shown(person.visibility, load_body(body_name).joint_names)
-    confidence = np.where(close_ups.seen[row], CLOSE_UP_CONFIDENCE, 0.0)[None].astype(np.float32)
-    confidence[0, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
-    reprojected_px = np.full((1, len(LANDMARK_NAMES), 2), np.nan, np.float32)
-    reprojected_px[0, landmark_points(body_name).indices] = fit.points_px[row]
-    return BodyTrack(
-        present=np.ones(1, bool),
-        boxes_px=person.box_px[None].astype(np.float32),
-        score=np.array([person.score], np.float32),
-        pose=pose,
-        betas=fit.betas[row].astype(np.float32),
-        expression=close_ups.expression[row : row + 1].astype(np.float32),
-        translation=fit.translation[row : row + 1].astype(np.float32),
-        keypoint_names=tuple(LANDMARK_NAMES),
-        keypoints_px=np.column_stack([person.points_px, person.visibility])[None].astype(np.float32),
-        joint_confidence=confidence,
-        joint_inferred=confidence <= GUESS_CONFIDENCE,
-        masks=(person.mask,),
-        reprojected_px=reprojected_px,
-        notes=(*hidden_limbs(person.visibility), own_camera),
-    )
+    confidence = with_close_ups(np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE), close_ups, row)
+    inferred = confidence <= GUESS_CONFIDENCE
+    notes = (*hidden_limbs(person.visibility), own_camera)
+    return still_track(person, refined.fit, close_ups, row, body_name, confidence, inferred, notes)
 
 
 def shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
