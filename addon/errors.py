@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
+from ..wire.errors import ExpectedFailure
 
-class AddonError(Exception):
+
+class AddonError(ExpectedFailure):
     """A failure that a person can do something about."""
 
     remedy = "Run Recover Body again; if it happens again, please report it with the picture."
-    exit_code = 1
-
-    def __init__(self, sentence: str, remedy: str | None = None) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        if remedy is not None:
-            self.remedy = remedy
 
 
 class DrawError(AddonError):

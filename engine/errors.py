@@ -18,27 +18,12 @@ replaced where more is known. The panel draws the remedy beside the sentence, th
 
 from __future__ import annotations
 
-import re
-
 from ..models.errors import ModelsError
+from ..wire.errors import ExpectedFailure
 
 
-class RecoverError(Exception):
+class RecoverError(ExpectedFailure):
     """A failure that a person can do something about."""
-
-    remedy = "Run `recover-body doctor` and look at its last lines."
-    exit_code = 1
-
-    def __init__(self, sentence: str, remedy: str | None = None) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        if remedy is not None:
-            self.remedy = remedy
-
-    @property
-    def code(self) -> str:
-        """Name of the class in snake case, e.g. nobody_found."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class BadInput(RecoverError):

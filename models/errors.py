@@ -12,28 +12,13 @@ The engine hands them on as its own failures; they live here because networks an
 
 from __future__ import annotations
 
-import re
+from ..wire.errors import ExpectedFailure
 
 
-class ModelsError(Exception):
+class ModelsError(ExpectedFailure):
     """Something about weights or body files that a person can do something about."""
 
     remedy = "`recover-body models list` shows what is known, what is imported and where to get the rest."
-    exit_code = 1
-
-    def __init__(self, sentence: str, remedy: str | None = None) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        if remedy is not None:
-            self.remedy = remedy
-
-    def __str__(self) -> str:
-        return self.sentence
-
-    @property
-    def code(self) -> str:
-        """Name of the class in snake case, e.g. damaged_file."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class UnusableFile(ModelsError):

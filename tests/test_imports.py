@@ -15,7 +15,7 @@ PACKAGE = "recover_body"
 # Which of the project's folders each folder may import, besides itself.
 MAY_IMPORT = {
     "wire": set(),
-    "models": set(),
+    "models": {"wire"},
     "engine": {"wire", "models"},
     "addon": {"wire"},
     "blender_scripts": {"addon", "wire"},
