@@ -6,9 +6,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import StringProperty
 
-from . import compat, jobs, properties
+from . import jobs, properties
 from .errors import AddonError, SourceError
-from .scene_replace import ROLE
 from .sources import Picture, picture_from_file, picture_from_image
 
 
@@ -82,24 +81,4 @@ class RECOVER_BODY_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class RECOVER_BODY_OT_select_inferred(bpy.types.Operator):
-    """Select the bones that nothing in the picture told about: they are a guess, and yours to pose"""
-
-    bl_idname = "recover_body.select_inferred"
-    bl_label = "Select Inferred Bones"
-    bl_options = {"REGISTER", "UNDO"}
-
-    rig: StringProperty(name="Rig", options={"SKIP_SAVE", "HIDDEN"})
-
-    def execute(self, context):
-        owner = context.scene.objects.get(self.rig) or context.object
-        if owner is None or not owner.get(ROLE, "").startswith("rig"):
-            self.report({"ERROR"}, "Select a recovered character's rig first.")
-            return {"CANCELLED"}
-        inferred = owner["inferred_joints"].split()
-        for bone in owner.pose.bones:
-            compat.select_pose_bone(bone, bone.name in inferred)
-        return {"FINISHED"}
-
-
-CLASSES = (RECOVER_BODY_OT_recover, RECOVER_BODY_OT_cancel, RECOVER_BODY_OT_select_inferred)
+CLASSES = (RECOVER_BODY_OT_recover, RECOVER_BODY_OT_cancel)

@@ -8,7 +8,6 @@ import textwrap
 import bpy
 
 from . import jobs, operators, properties
-from .scene_replace import ROLE, SOURCE, objects_by_role
 
 _PIXELS_PER_LETTER = 7.0
 _LETTERS_PER_ICON = 5
@@ -46,32 +45,6 @@ class RECOVER_BODY_PT_image(_Panel, bpy.types.Panel):
             layout.prop(settings, "filepath")
         else:
             layout.label(text=image.name, icon="IMAGE_DATA")
-
-
-class _ResultPanel:
-    bl_region_type = "UI"
-    bl_category = "Recover Body"
-    bl_label = "Result"
-
-    @classmethod
-    def poll(cls, context) -> bool:
-        return _shown_recovery(context) is not None
-
-    def draw(self, context) -> None:
-        collection = _shown_recovery(context)
-        layout = self.layout
-        layout.label(text=collection.name, icon="OUTLINER_COLLECTION")
-        for role, rig in sorted(objects_by_role(collection).items()):
-            if role.startswith("rig"):
-                _draw_person(layout.box(), rig)
-
-
-class RECOVER_BODY_PT_view3d_result(_ResultPanel, bpy.types.Panel):
-    bl_space_type = "VIEW_3D"
-
-
-class RECOVER_BODY_PT_image_result(_ResultPanel, bpy.types.Panel):
-    bl_space_type = "IMAGE_EDITOR"
 
 
 def _draw_settings(layout, settings) -> None:
@@ -122,21 +95,6 @@ def _progress_text(progress) -> str:
     return words if progress.eta_s is None else f"{words}, {progress.eta_s:.0f} s to go"
 
 
-def _draw_person(layout, rig) -> None:
-    layout.label(text=rig.name, icon="ARMATURE_DATA")
-    column = layout.column(align=True)
-    if "overlay_iou" in rig:
-        column.label(text=f"Overlap with the picture: {100 * rig['overlay_iou']:.0f} %")
-    if "reprojection_px" in rig:
-        percent = f" ({rig['reprojection_percent']:.1f} % of height)" if "reprojection_percent" in rig else ""
-        column.label(text=f"Joints off by {rig['reprojection_px']:.1f} px{percent}")
-    inferred = rig.get("inferred_joints", "").split()
-    if inferred:
-        row = layout.row()
-        row.label(text=f"{len(inferred)} inferred joints")
-        row.operator(operators.RECOVER_BODY_OT_select_inferred.bl_idname, text="Select").rig = rig.name
-
-
 def _draw_text(layout, context, text: str, icon: str = "NONE") -> None:
     """Several lines, broken to the width of the sidebar."""
     letters = max(20, int(context.region.width / (_PIXELS_PER_LETTER * context.preferences.system.ui_scale)))
@@ -148,20 +106,4 @@ def _draw_text(layout, context, text: str, icon: str = "NONE") -> None:
         column.label(text=line, icon=icon if index == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
 
 
-def _shown_recovery(context) -> bpy.types.Collection | None:
-    """The recovery that the active object belongs to, else the newest of the scene."""
-    active = context.object
-    if active is not None and ROLE in active:
-        for collection in active.users_collection:
-            if SOURCE in collection:
-                return collection
-    found = [c for c in context.scene.collection.children_recursive if SOURCE in c]
-    return found[-1] if found else None
-
-
-CLASSES = (
-    RECOVER_BODY_PT_view3d,
-    RECOVER_BODY_PT_image,
-    RECOVER_BODY_PT_view3d_result,
-    RECOVER_BODY_PT_image_result,
-)
+CLASSES = (RECOVER_BODY_PT_view3d, RECOVER_BODY_PT_image)

@@ -5,9 +5,16 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, jobs, operators, panels, preferences, properties
+from . import command, jobs, operators, panels, preferences, properties, result_operators, result_panel
 
-CLASSES = (*preferences.CLASSES, *properties.CLASSES, *operators.CLASSES, *panels.CLASSES)
+CLASSES = (
+    *preferences.CLASSES,
+    *properties.CLASSES,
+    *operators.CLASSES,
+    *result_operators.CLASSES,
+    *panels.CLASSES,
+    *result_panel.CLASSES,
+)
 
 
 def register() -> None:
