@@ -29,8 +29,12 @@ class TorchBodyOutput(NamedTuple):
 
 
 class TorchBodyModel(nn.Module):
-    def __init__(self, body: BodyModel, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, body: BodyModel, dtype: torch.dtype = torch.float32, vertex_ids: np.ndarray | None = None
+    ) -> None:
+        """With `vertex_ids` (N,) only those vertices are computed, in that order."""
         super().__init__()
+        ids = slice(None) if vertex_ids is None else vertex_ids
         self.parents = tuple(body.parents.tolist())
         self.beta_count, self.expression_count = body.beta_count, body.expression_count
         self.corrective_joints = [corrective.joint for corrective in body.correctives]
@@ -39,17 +43,17 @@ class TorchBodyModel(nn.Module):
             # Not part of a state dict: a checkpoint of a network must not carry a (perhaps licensed) body along.
             self.register_buffer(name, torch.as_tensor(np.asarray(array)).to(dtype).contiguous(), persistent=False)
 
-        keep("v_template", body.v_template)
-        keep("blend_offsets", body.blend_offsets)  # (S + E, V, 3)
+        keep("v_template", body.v_template[ids])
+        keep("blend_offsets", body.blend_offsets[:, ids])  # (S + E, V, 3)
         keep("joints_template", body.joints_template)
         keep("joint_blend_offsets", body.joint_shapedirs.transpose(2, 0, 1))  # (S + E, J, 3)
-        keep("weights", body.weights)
+        keep("weights", body.weights[ids])
         if body.posedirs is not None:
-            keep("posedirs", body.posedirs.transpose(2, 0, 1))  # (9 (J - 1), V, 3)
+            keep("posedirs", body.posedirs[ids].transpose(2, 0, 1))  # (9 (J - 1), V, 3)
         else:
             self.posedirs = None
         if body.correctives:
-            keep("corrective_offsets", [corrective.offsets for corrective in body.correctives])  # (K, V, 3)
+            keep("corrective_offsets", [corrective.offsets[ids] for corrective in body.correctives])  # (K, V, 3)
             keep("corrective_axes", [corrective.axis for corrective in body.correctives])  # (K, 3)
             keep("corrective_angles_rad", [corrective.full_angle_rad for corrective in body.correctives])  # (K,)
 
