@@ -21,7 +21,7 @@ from .aios_decoder import HEADS, LEVELS, POINTS, Decoded, Decoder, DecoderConfig
 from .deformable_attention import DeformableAttention, Sizes
 from .resnet import OUTPUT_WIDTHS, ResNet50
 from .rotations_torch import sixd_columns_to_matrix
-from .state import assembled, count_numbered, need
+from .state import Shape, assembled, count_numbered, need, shapes_without_memory
 
 NETWORK = "AiOS"
 # In the file, but not part of the network: second names of the decoder's tensors and of shared heads, heads that only
@@ -32,6 +32,8 @@ UNUSED = re.compile(
     r"|transformer\.decoder\.pose(_hand|_face)?_hw_embed\.[1-9]"
     r"|smpl_[a-z_]+_embed\.[0-2]\."
 )
+NOT_OURS = re.compile(r"body_model\.")
+"""Licensed body models that some files have inside; the user's own file is asked instead."""
 LAST_HEAD = "3"
 """The files hold body heads for four decoder layers; this one belongs to the last layer."""
 
@@ -162,7 +164,8 @@ class Transformer(nn.Module):
         proposals, is_inside = proposed_logits(sizes, memory.device)
         memory = self.enc_output_norm(self.enc_output(memory * is_inside[:, None]))
         score = self.enc_out_class_embed(memory).amax(-1)
-        best = score.topk(self.config.decoder.candidates, dim=1).indices[..., None]
+        count = min(self.config.decoder.candidates, score.shape[1])  # a tiny picture has fewer tokens
+        best = score.topk(count, dim=1).indices[..., None]
         candidates = memory.take_along_dim(best, 1)
         # Tokens at the very border stand nowhere; their infinite logits become boxes in the far corner.
         proposed = proposals.expand(len(memory), -1, -1).take_along_dim(best, 1)
@@ -282,9 +285,21 @@ class Aios(nn.Module):
         return self.heads(candidates, candidates.best(count))
 
 
+def is_used(name: str) -> bool:
+    """Whether the network is made of the tensor that a checkpoint has under this name."""
+    return not (UNUSED.match(name) or NOT_OURS.match(name) or name.endswith("num_batches_tracked"))
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete file of the sizes that `state` speaks of."""
+    config = AiosConfig.from_state(state)
+    shapes = shapes_without_memory(lambda: Aios(config))
+    return {name.partition(".")[2]: shape for name, shape in shapes.items()}
+
+
 def used_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a checkpoint that the network is made of, under the network's names."""
-    used = {name: tensor for name, tensor in state.items() if not UNUSED.match(name)}
+    used = {name: tensor for name, tensor in state.items() if is_used(name)}
     return {f"{'heads' if name.startswith('smpl_') else 'trunk'}.{name}": tensor for name, tensor in used.items()}
 
 

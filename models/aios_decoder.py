@@ -101,6 +101,11 @@ class Mlp(nn.Module):
         return self.layers[-1](x)
 
 
+def table(rows: int, width: int) -> nn.Embedding:
+    """Learned vectors. Zeros to begin with: drawing random ones without memory would first load torch's compiler."""
+    return nn.Embedding.from_pretrained(torch.zeros(rows, width), freeze=False)
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention among the tokens of one picture, or, where there is a layout, mostly within groups."""
 
@@ -188,17 +193,17 @@ class Decoder(nn.Module):
             self.add_module(f"bbox_{part}_hw_embed", self._movers(2, pose_layers))
             self.add_module(f"pose_{part}_embed", self._movers(2, detail_layers + 1))
             self.add_module(f"pose_{part}_hw_embed", self._movers(2, 1))
-        self.keypoint_embed = nn.Embedding(config.body_points, width)
-        self.hw = nn.Embedding(config.body_points, 2)
+        self.keypoint_embed = table(config.body_points, width)
+        self.hw = table(config.body_points, 2)
         for part, points in (
             ("lhand", config.hand_points),
             ("rhand", config.hand_points),
             ("face", config.face_points),
         ):
-            self.add_module(f"{part}_box_embed", nn.Embedding(1, width))
-            self.add_module(f"{part}_keypoint_embed", nn.Embedding(points, width))
-            self.add_module(f"hw_{part}_bbox", nn.Embedding(1, 2))
-            self.add_module(f"hw_{part}_kps", nn.Embedding(points, 2))
+            self.add_module(f"{part}_box_embed", table(1, width))
+            self.add_module(f"{part}_keypoint_embed", table(points, width))
+            self.add_module(f"hw_{part}_bbox", table(1, 2))
+            self.add_module(f"hw_{part}_kps", table(points, 2))
 
     def _movers(self, numbers: int, count: int) -> nn.ModuleList:
         return nn.ModuleList(Mlp(self.config.width, self.config.width, numbers) for _ in range(count))
@@ -230,7 +235,7 @@ class Decoder(nn.Module):
     def _best(self, x: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The candidates that look most like people, best first: tokens (B, G, C) and boxes (B, G, 4)."""
         score = self.class_embed[DETECTION_LAYERS - 1](x).amax(-1)
-        best = score.topk(self.config.groups, dim=1).indices[..., None]
+        best = score.topk(min(self.config.groups, score.shape[1]), dim=1).indices[..., None]
         return x.take_along_dim(best, 1), boxes.take_along_dim(best, 1)
 
     def _unfold_people(self, x: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import aios
 from .aios import Aios, AiosConfig, AiosTrunk, Candidates, Condition, People, used_tensors
-from .aios_decoder import Decoded
+from .aios_decoder import Decoded, table
 from .depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from .depth_anything import DepthAnything, DepthAnythingConfig
 from .resnet import OUTPUT_WIDTHS
-from .state import assembled, need, with_prefix
+from .state import Shape, assembled, need, shapes_without_memory, with_prefix
 
 NETWORK = "BLADE"
 DEPTH_PREFIXES = ("depth_backbone.", "depth_interface.", "depth_head.")
@@ -26,6 +28,8 @@ UNUSED = (
     "depth_head.dec_z.conv.weight",
     "depth_head.dec_z.conv.bias",
 )
+POSE_PREFIX = "pose_backbone."
+BATCH_COUNTS = ("depth_interface.1.num_batches_tracked", "depth_interface.4.num_batches_tracked")
 DEPTH_PICTURE_PX = 518
 """Side of the square around the person that the depth network was trained with."""
 FEATURE_SIDE = 224
@@ -40,7 +44,7 @@ class DepthQuery(nn.Module):
 
     def __init__(self, width: int, mlp_width: int):
         super().__init__()
-        self.query = nn.Embedding(1, width)
+        self.query = table(1, width)
         layer = nn.TransformerDecoderLayer(width, QUERY_HEADS, mlp_width, dropout=0.1, batch_first=True)
         self.decoder = nn.TransformerDecoder(layer, QUERY_LAYERS)
         self.z_out = nn.Linear(width, 1)
@@ -78,6 +82,8 @@ class DepthNet(nn.Module):
         config = DepthAnythingConfig.from_state(with_prefix(state, "depth_backbone."))
         query_mlp_width = need(state, "depth_head.dec_z.decoder.layers.0.linear1.weight", NETWORK).shape[0]
         used = {name: tensor for name, tensor in state.items() if name not in UNUSED}
+        # How many batches the training had seen; imported files hold numbers with a fraction only.
+        used |= {name: torch.tensor(0) for name in BATCH_COUNTS if name not in used}
         return assembled(lambda: cls(config, query_mlp_width), used, NETWORK)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -147,3 +153,37 @@ def _by_branch(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         | {f"frozen.{name}": tensor for name, tensor in used_tensors(frozen).items()}
         | {name.replace("trunk", "control", 1): tensor for name, tensor in used_tensors(control).items()}
     )
+
+
+def is_used(name: str) -> bool:
+    """Whether the networks are made of the tensor that `epoch_2.pth` has under this name."""
+    if not name.startswith(POSE_PREFIX):
+        return name.startswith(DEPTH_PREFIXES) and name not in UNUSED and name not in BATCH_COUNTS
+    name = name.removeprefix(POSE_PREFIX)
+    if name.startswith("Tz_poss_zeromlp.3."):
+        return False
+    module, dot, rest = name.partition(".")
+    return aios.is_used(module.removesuffix("_controlnet") + dot + rest)
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete `epoch_2.pth` of the sizes that `state` speaks of, as far as they are used."""
+    query_mlp_width = need(state, "depth_head.dec_z.decoder.layers.0.linear1.weight", NETWORK).shape[0]
+    backbone = DepthAnythingConfig.from_state(with_prefix(state, "depth_backbone."))
+    shapes = shapes_without_memory(lambda: DepthNet(backbone, query_mlp_width))
+    config = AiosConfig.from_state(with_prefix(state, POSE_PREFIX))
+    for name, shape in shapes_without_memory(lambda: PoseNet(config)).items():
+        shapes[POSE_PREFIX + _released_name(name)] = shape
+    return {name: shape for name, shape in shapes.items() if is_used(name)}
+
+
+def _released_name(name: str) -> str:
+    """Of a tensor of `PoseNet`: the inverse of `_by_branch`."""
+    branch, _, rest = name.partition(".")
+    if branch == "frozen":
+        return rest.partition(".")[2]
+    if branch == "control":
+        module, _, rest = rest.partition(".")
+        return f"{module}_controlnet.{rest}"
+    module = {"map_shifts": "Tz_zeromlp", "position_shifts": "Tz_poss_zeromlp"}[branch]
+    return f"{module}.{rest.removeprefix('linear.')}"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .state import assembled, count_numbered, need
+from .state import Shape, assembled, count_numbered, need, shapes_without_memory
 from .vit import NORM_EPSILON, Attention, Mlp, ViTConfig
 
 NETWORK = "Depth Anything V2"
@@ -233,3 +233,14 @@ class DepthAnything(nn.Module):
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=True)
+
+
+def is_used(name: str) -> bool:
+    """Whether the network is made of the tensor that a checkpoint has under this name."""
+    return name not in UNUSED
+
+
+def expected_shapes(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Names and shapes of a complete file of the sizes that `state` speaks of."""
+    config = DepthAnythingConfig.from_state(state)
+    return shapes_without_memory(lambda: DepthAnything(config))

@@ -7,8 +7,10 @@ Runs in the importer's locked-down child process (`engine/import_child.py`): wha
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import re
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -112,10 +114,13 @@ def _convert_network(
 
 def _state_of(content: object) -> dict:
     """The state dictionary in a checkpoint, under the names in use for it."""
+    state = content if isinstance(content, dict) else {}
     for key in ("state_dict", "net", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            return content[key]
-    return content if isinstance(content, dict) else {}
+        if isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    # A network that was trained on several machines lies in a wrapper, and so may its parts.
+    return {re.sub(r"(^|\.)module\.", r"\1", str(name)): value for name, value in state.items()}
 
 
 def _tensors_of(entry: Entry, state: dict, brought: Brought) -> dict[str, StoredTensor]:
@@ -127,7 +132,8 @@ def _tensors_of(entry: Entry, state: dict, brought: Brought) -> dict[str, Stored
     strangers = [name for name in state if not known(str(name))]
     if strangers:
         raise WrongTensors(f"{brought.name} has {len(strangers)} tensors too many for {entry.id}: {_few(strangers)}.")
-    chosen = {str(name): value for name, value in state.items() if str(name).startswith(entry.prefixes)}
+    is_used = getattr(_network(entry), "is_used", lambda name: True)
+    chosen = {str(n): value for n, value in state.items() if str(n).startswith(entry.prefixes) and is_used(n)}
     odd = [name for name, value in chosen.items() if not isinstance(value, StoredTensor)]
     odd += [name for name, value in chosen.items() if name not in odd and not _floating(value)]
     if odd:
@@ -143,12 +149,17 @@ def _check_shapes(entry: Entry, shapes: dict[str, tuple[int, ...]]) -> None:
     """Compare with the network that has these sizes. Raises `IncompleteWeights`."""
     import torch
 
-    from . import hmr2, pose_tokens, tokenhmr
     from .state import compare_shapes
 
-    network = {"hmr2": hmr2, "tokenhmr": tokenhmr, "tokenhmr-tokenizer": pose_tokens}[entry.id]
+    network = _network(entry)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     compare_shapes(network.expected_shapes(state), shapes, network.NETWORK)
+
+
+def _network(entry: Entry) -> types.ModuleType:
+    """The module that knows what a complete file holds."""
+    name = {"tokenhmr-tokenizer": "pose_tokens", "depth-anything": "depth_anything"}.get(entry.id, entry.id)
+    return importlib.import_module(f".{name}", __package__)
 
 
 def _convert_body(brought: Brought, staging: Path, made: dict[str, str]) -> str:

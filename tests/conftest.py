@@ -45,3 +45,29 @@ def pytest_unconfigure(config):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_exit_status)
+
+
+@pytest.fixture(scope="session")
+def blade_data(tmp_path_factory) -> Path:
+    """A data folder into which generated files of BLADE, AiOS and Depth Anything, of reduced sizes, were imported."""
+    from recover_body.engine.importer import import_files
+    from recover_body.tests.models.blade_files import aios_checkpoint, blade_checkpoint, depth_anything_checkpoint
+
+    files, data = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECOVER_BODY_DATA", str(data))
+        import_files(
+            [
+                blade_checkpoint(files / "epoch_2.pth"),
+                aios_checkpoint(files / "aios_checkpoint.pth"),
+                depth_anything_checkpoint(files / "depth_anything.pth"),
+            ]
+        )
+    return data
+
+
+@pytest.fixture
+def blade_imported(blade_data, monkeypatch) -> Path:
+    """The same, in use."""
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(blade_data))
+    return blade_data

@@ -104,6 +104,11 @@ class RecoverRequest:
     """all, largest, or how many at most, e.g. "2" (largest first)."""
     camera: CameraHint = field(default_factory=CameraHint)
     """What is known of the camera."""
+    camera_from: str = "auto"
+    """Who finds the rest of it: fit (landmarks and outlines), blade (BLADE's depth network and its camera solver, with
+    any backend's bodies), or auto: as suits the backend."""
+    camera_solver: str = "own"
+    """How the camera is solved where a depth is known: own, or published (BLADE's procedure, for comparison; slow)."""
     height_m: float | None = None
     """Stature of the (largest) person in metres, where known: it sets the scale of the scene."""
     body: str = "neutral"
