@@ -19,7 +19,8 @@ from .errors import DrawError
 from .scene_animation import set_time
 from .scene_body import DrawnBody, draw_body
 from .scene_camera import draw_camera, frame_scene
-from .scene_replace import ROLE, SOURCE, put_in_place
+from .scene_replace import ROLE, SOURCE, TIMELINE, put_in_place
+from .timeline import SAME_FRAMES, FrameMap
 
 _MADE = ("objects", "meshes", "armatures", "cameras", "actions", "materials", "collections", "scenes")
 
@@ -34,9 +35,12 @@ class Drawing:
 
 
 def draw_recovery(
-    recovery: Recovery, image: bpy.types.Image | None = None, scene: bpy.types.Scene | None = None
+    recovery: Recovery,
+    image: bpy.types.Image | bpy.types.MovieClip | None = None,
+    scene: bpy.types.Scene | None = None,
+    timeline: FrameMap = SAME_FRAMES,
 ) -> Drawing:
-    """Draw `recovery` into `scene` (default: the present one) with `image` behind the camera.
+    """Draw `recovery` into `scene` (default: the present one) with `image` behind the camera, keyed along `timeline`.
 
     A second recovery of the same source takes the first one's place: names, parents, constraints and drivers of other
     objects that pointed at the old character point at the new one. Raises DrawError; then nothing was changed.
@@ -46,15 +50,15 @@ def draw_recovery(
     rigs = {rig.person_id: rig for rig in recovery.rigs}
     with _all_or_nothing():
         fresh = bpy.data.collections.new(f"Recover Body: {PurePath(take.source).stem}")
-        camera = draw_camera(take, image, fresh)
-        bodies = tuple(draw_body(rigs[p.id], p, take, fresh) for p in take.people if p.id in rigs)
-        fresh[SOURCE] = take.source
+        camera = draw_camera(take, image, fresh, timeline)
+        bodies = tuple(draw_body(rigs[p.id], p, take, fresh, timeline) for p in take.people if p.id in rigs)
+        fresh[SOURCE], fresh[TIMELINE] = take.source, timeline.to_numbers()
         camera[ROLE] = "camera"
         for body in bodies:
             body.rig[ROLE], body.mesh[ROLE] = f"rig {body.person_id}", f"mesh {body.person_id}"
     collection = put_in_place(fresh, scene)
     frame_scene(scene, camera, take.camera)
-    set_time(scene, take)
+    set_time(scene, take, timeline)
     for layer in scene.view_layers:
         layer.update()  # so that callers can read where bones and skin are
     return Drawing(collection, camera, bodies)

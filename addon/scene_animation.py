@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys, written in bulk. Frame n of the source is frame n of the scene."""
+"""Keys, written in bulk, and the scene's time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..wire.take import Take
 from . import compat
+from .timeline import FrameMap
 
 
 class TakeAction:
@@ -35,8 +36,13 @@ class Curves:
     def __init__(self, fcurves, groups) -> None:
         self._fcurves, self._groups = fcurves, groups
 
-    def key(self, data_path: str, frames: np.ndarray, values: np.ndarray, group: str = "") -> None:
-        """Key a property at `frames` (N,); `values` is (N,) for a number, (N, components) for a vector."""
+    def key(
+        self, data_path: str, frames: np.ndarray, values: np.ndarray, group: str = "", stepped: bool = False
+    ) -> None:
+        """Key a property at `frames` (N,); `values` is (N,) for a number, (N, components) for a vector.
+
+        With `stepped` each value holds until the next key.
+        """
         columns = values[:, None] if values.ndim == 1 else values
         points = np.empty((len(frames), 2), np.float32)
         points[:, 0] = frames
@@ -46,19 +52,23 @@ class Curves:
             curve.keyframe_points.add(len(points))
             curve.keyframe_points.foreach_set("co", points.ravel())
             # A key on every frame leaves nothing to ease between: straight lines neither overshoot nor lag.
-            curve.keyframe_points.foreach_set("interpolation", np.full(len(points), _LINEAR, np.int32))
+            curve.keyframe_points.foreach_set(
+                "interpolation", np.full(len(points), _STEPPED if stepped else _LINEAR, np.int32)
+            )
             curve.update()
             if group:
                 curve.group = self._groups.get(group) or self._groups.new(group)
 
 
-_LINEAR = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+_KINDS = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items
+_LINEAR, _STEPPED = _KINDS["LINEAR"].value, _KINDS["CONSTANT"].value
 
 
-def set_time(scene: bpy.types.Scene, take: Take) -> None:
-    """Give the scene the clip's rate and length. A still leaves the scene's time as it is."""
-    frames = take.frame_numbers
-    if len(frames) < 2:
+def set_time(scene: bpy.types.Scene, take: Take, timeline: FrameMap) -> None:
+    """Give the scene the clip's rate and length. A still leaves the scene's time as it is, and so does footage that
+    lies on its timeline."""
+    frames = timeline.to_scene(take.frame_numbers)
+    if len(frames) < 2 or not timeline.sets_time:
         return
     scene.render.fps = max(1, round(take.fps))
     scene.render.fps_base = scene.render.fps / take.fps

@@ -14,6 +14,7 @@ from .pose_math import bone_pose
 from .scene_animation import TakeAction
 from .scene_mesh import make_mesh_object, shaped_vertices
 from .scene_rig import ROOT, make_rig_object, rest_rotations
+from .timeline import SAME_FRAMES, FrameMap
 
 _GREY, _LIGHT_GREY, _WHITE = (0.45, 0.45, 0.45), (0.75, 0.75, 0.75), (1.0, 1.0, 1.0)
 
@@ -29,7 +30,13 @@ class DrawnBody:
     """The skinned mesh, child of the rig."""
 
 
-def draw_body(rig: RigPlan, person: PersonTrack, take: Take, collection: bpy.types.Collection) -> DrawnBody:
+def draw_body(
+    rig: RigPlan,
+    person: PersonTrack,
+    take: Take,
+    collection: bpy.types.Collection,
+    timeline: FrameMap = SAME_FRAMES,
+) -> DrawnBody:
     """Draw one person into `collection`. Raises DrawError when the plan is damaged."""
     # At rest the body stands on the armature's ground, so that the rig is handy in other scenes too.
     lift_m = -float(shaped_vertices(rig)[:, 1].min())
@@ -42,20 +49,27 @@ def draw_body(rig: RigPlan, person: PersonTrack, take: Take, collection: bpy.typ
     modifier.object = owner
     modifier.use_deform_preserve_volume = False  # the body model is linear blend skinning
 
-    _pose(owner, mesh, rig, person, take)
+    _pose(owner, mesh, rig, person, take, timeline)
     for corrective in rig.correctives:
         _drive(mesh, owner, corrective)
     _describe(owner, rig, person)
     return DrawnBody(person.id, owner, mesh)
 
 
-def _pose(owner: bpy.types.Object, mesh: bpy.types.Object, rig: RigPlan, person: PersonTrack, take: Take) -> None:
+def _pose(
+    owner: bpy.types.Object,
+    mesh: bpy.types.Object,
+    rig: RigPlan,
+    person: PersonTrack,
+    take: Take,
+    timeline: FrameMap,
+) -> None:
     rest = rest_rotations(owner, rig)
     heads = owner.data.bones[rig.bone_names[0]].head_local
     pose = bone_pose(person, take.camera, rest, rig.bone_heads[0], np.array(heads, np.float64))
     if not len(pose.quaternions):
         return
-    frames = take.frame_numbers[person.present]
+    frames = timeline.to_scene(take.frame_numbers[person.present])
     action = TakeAction(f"{rig.name} take")
     curves = action.animate(owner)
     owner.pose.bones[ROOT].location = pose.root_location  # not keyed: moving the root moves the whole character

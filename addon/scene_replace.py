@@ -7,6 +7,8 @@ import bpy
 
 SOURCE = "recover_body_source"
 """Custom property of a recovery's collection: the source of its take."""
+TIMELINE = "recover_body_timeline"
+"""Custom property of a recovery's collection: where its frames lie on the timeline (`FrameMap.to_numbers`)."""
 ROLE = "recover_body_role"
 """Custom property of its objects: camera, rig 0, mesh 0, rig 1, …"""
 
@@ -28,6 +30,7 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
             _succeed(predecessor, successors[role])
         else:
             _remove(predecessor)
+    old[TIMELINE] = fresh[TIMELINE]
     bpy.data.collections.remove(fresh)
     return old
 

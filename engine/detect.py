@@ -72,10 +72,11 @@ def versions() -> dict[str, str]:
     return versions
 
 
-def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection]:
+def find_people(image: np.ndarray, only_largest: bool = False, closer: bool = True) -> list[Detection]:
     """The people in an (H, W, 3) uint8 RGB picture; empty when there is nobody.
 
-    With `only_largest`, tiles are looked at only when the whole picture shows nobody.
+    With `only_largest`, tiles are looked at only when the whole picture shows nobody; without `closer`, hands and faces
+    are not looked at.
     """
     people: list[tuple[Landmarks, Detection]] = []
     for region in find_all_regions(image, only_largest):
@@ -85,6 +86,8 @@ def find_people(image: np.ndarray, only_largest: bool = False) -> list[Detection
         person = as_detection(landmarks, image)
         if person is not None and not any(_same(person, other) for _, other in people):
             people.append((landmarks, person))
+    if not closer:
+        return _share_pixels(people)
     # Last, so that nobody is looked at twice.
     return [replace(p, details=find_details(image, p.points_px, p.visibility)) for p in _share_pixels(people)]
 

@@ -13,7 +13,7 @@ import numpy as np
 from .. import __version__
 from ..wire.messages import Progress, RecoverRequest, Recovery
 from ..wire.take import CameraTrack, PersonTrack, Take
-from . import rigging, verdict, world
+from . import chosen, rigging, verdict, world
 from .backends import registry
 from .backends.base import Bodies, BodyTrack
 from .cameras import initial_camera
@@ -48,10 +48,11 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         tracks = tuple(refine(t, times_s, request.smoothing_s, bodies.camera, request.body) for t in bodies.people)
         T_world_camera, world_note = world.place(tracks, request.body)
     with clock.stage("verdict"):
-        people = []
+        people, called = [], chosen.names(tracks, footage.frame_numbers, request)
         for number, track in enumerate(tracks):
             clock.report("verdict", number / len(tracks), "")
-            people.append(_person(number, track, verdict.judge(track, bodies.camera, request.body), request.body))
+            judged = verdict.judge(track, bodies.camera, request.body)
+            people.append(_person(number, called[number], track, judged, request.body))
     with clock.stage("rig"):
         rigs = tuple(rigging.plan_rig(person) for person in people) if request.want_rigs else ()
     take = Take(
@@ -65,15 +66,19 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         seconds=clock.seconds,
         versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__}
         | bodies.versions,
-        notes=tuple(bodies.notes) + ((world_note,) if world_note else ()),
+        notes=(
+            *bodies.notes,
+            *((world_note,) if world_note else ()),
+            *chosen.missing_note(tracks, footage.frame_numbers, request),
+        ),
     )
     return Recovery(request.request_id, take, rigs)
 
 
-def _person(number: int, track: BodyTrack, judged: verdict.Verdict, body: str) -> PersonTrack:
+def _person(number: int, name: str, track: BodyTrack, judged: verdict.Verdict, body: str) -> PersonTrack:
     return PersonTrack(
         id=number,
-        name=f"Person {number + 1}",
+        name=name,
         present=track.present,
         boxes_px=track.boxes_px,
         score=track.score,

@@ -17,21 +17,38 @@ from typing import BinaryIO, NoReturn
 
 from .. import __version__
 from ..wire import codec
-from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, Shutdown
+from ..wire.messages import (
+    REQUESTS,
+    Cancel,
+    Failure,
+    FindPeopleRequest,
+    Hello,
+    PeopleFound,
+    Progress,
+    RecoverRequest,
+    Recovery,
+    Shutdown,
+)
 from . import device, errors
 from .backends import registry
 from .streams import claim_stdin, claim_stdout
 
-Recover = Callable[[RecoverRequest, Callable[[Progress], None]], Recovery]
+Request = RecoverRequest | FindPeopleRequest
+Work = Callable[[Request, Callable[[Progress], None]], Recovery | PeopleFound]
 
 
 def serve() -> NoReturn:
     """Say Hello, answer requests until Shutdown or the end of stdin, then end the process."""
-    Server(claim_stdin(), claim_stdout(), _recover).run()
+    Server(claim_stdin(), claim_stdout(), _work).run()
 
 
-def _recover(request: RecoverRequest, on_progress: Callable[[Progress], None]) -> Recovery:
-    from .pipeline import recover  # after Hello, so that Hello comes quickly
+def _work(request: Request, on_progress: Callable[[Progress], None]) -> Recovery | PeopleFound:
+    # Imported after Hello, so that Hello comes quickly.
+    if isinstance(request, FindPeopleRequest):
+        from .people_finder import find_people
+
+        return find_people(request, on_progress)
+    from .pipeline import recover
 
     return recover(request, on_progress)
 
@@ -39,19 +56,19 @@ def _recover(request: RecoverRequest, on_progress: Callable[[Progress], None]) -
 class Server:
     """One conversation."""
 
-    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, recover: Recover) -> None:
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, work: Work) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
-        self._recover = recover
+        self._work = work
         self._speaking = threading.Lock()
-        self._todo: queue.SimpleQueue[RecoverRequest | Shutdown] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Request | Shutdown] = queue.SimpleQueue()
         self._cancelled: dict[str, threading.Event] = {}
         """Of the requests that are waiting or being worked on. Written by both threads, one operation at a time."""
 
     def run(self) -> NoReturn:
         self._say(Hello(__version__, device.describe(), registry.status(), os.getpid()))
         threading.Thread(target=self._listen, name="reader", daemon=True).start()
-        while isinstance(request := self._todo.get(), RecoverRequest):
+        while isinstance(request := self._todo.get(), REQUESTS):
             answer = self._answer(request)
             del self._cancelled[request.request_id]
             self._say(answer)
@@ -73,7 +90,7 @@ class Server:
         self._leave(0)
 
     def _take(self, message: object) -> None:
-        if isinstance(message, RecoverRequest):
+        if isinstance(message, REQUESTS):
             if message.request_id in self._cancelled:
                 self._give_up(f"The request {message.request_id!r} was sent twice.")
             self._cancelled[message.request_id] = threading.Event()
@@ -98,7 +115,7 @@ class Server:
 
     # ---- the worker's side ----
 
-    def _answer(self, request: RecoverRequest) -> Recovery | Failure:
+    def _answer(self, request: Request) -> Recovery | PeopleFound | Failure:
         """Exactly one answer, whatever happens."""
         cancelled = self._cancelled[request.request_id]
 
@@ -108,9 +125,9 @@ class Server:
             self._say(progress)
 
         try:
-            recovery = self._recover(request, on_progress)
+            answer = self._work(request, on_progress)
             on_progress(Progress(request.request_id, "rig", 1.0))  # the last chance for a Cancel
-            return recovery
+            return answer
         except Exception as error:
             failure = errors.as_expected(error, request.source)
             if isinstance(failure, errors.InternalError):

@@ -2,12 +2,15 @@
 """Everything that add-on and engine say to each other, one frozen dataclass per sentence.
 
 The engine says `Hello` first. A client sends `RecoverRequest`; the engine answers with any number of `Progress` and
-then exactly one `Recovery` or `Failure` with the same `request_id`. `Cancel` asks to stop, `Shutdown` ends the engine.
+then exactly one `Recovery` or `Failure` with the same `request_id`. `FindPeopleRequest` asks who is there and is
+answered by `PeopleFound`. `Cancel` asks to stop, `Shutdown` ends the engine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from .codec import PROTOCOL
 from .take import RigPlan, Take
@@ -89,6 +92,50 @@ ALL_FRAMES = FrameRange()
 
 
 @dataclass(frozen=True)
+class ChosenPerson:
+    """Somebody the user pointed at."""
+
+    box_px: tuple[float, float, float, float]
+    """Left, top, right, bottom around the person, pixels of the full image."""
+    frame: int = 1
+    """Number of the frame the box belongs to; 1 for a still."""
+    name: str = ""
+    """What the user calls this person; empty for the engine to number them."""
+
+
+@dataclass(frozen=True)
+class FindPeopleRequest:
+    """Who is in this picture, or in one frame of this clip? Quick, and needs no licensed file."""
+
+    request_id: str
+    """Chosen by the client; comes back with every answer."""
+    source: str
+    """As in `RecoverRequest`."""
+    data: bytes | None = None
+    """As in `RecoverRequest`."""
+    frame: int = 1
+    """Number of the frame, as on Blender's timeline: from 1. A still is one frame, whatever is asked."""
+
+
+@dataclass(frozen=True)
+class PeopleFound:
+    """The answer to a FindPeopleRequest: N people, largest first; nobody is an answer too."""
+
+    request_id: str
+    """The request this answers."""
+    frame: int
+    """Number of the frame that was looked at."""
+    width: int
+    """Of the picture, pixels, after EXIF orientation."""
+    height: int
+    """Of the picture, pixels, after EXIF orientation."""
+    boxes_px: np.ndarray
+    """(N, 4) left, top, right, bottom in the full image."""
+    scores: np.ndarray
+    """(N,) detector confidence, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class RecoverRequest:
     """Recover the people in one picture or clip."""
 
@@ -117,6 +164,8 @@ class RecoverRequest:
     """Which frames of a clip are recovered."""
     smoothing_s: float | None = None
     """Time over which a clip's motion is smoothed, seconds; 0 leaves it as it was seen, None chooses."""
+    chosen: tuple[ChosenPerson, ...] = ()
+    """Only these people, by the names they have here; empty for whom `people` says."""
     want_rigs: bool = True
     """Whether to send a `RigPlan` per person; the shell does not need them unless it draws."""
 
@@ -178,5 +227,9 @@ class Failure:
     """What the command line returns: 1 nobody found, 2 wrong use or unreadable input, 3 something is missing."""
 
 
-KINDS = {kind.__name__: kind for kind in (Hello, RecoverRequest, Cancel, Shutdown, Progress, Recovery, Failure)}
+REQUESTS = (RecoverRequest, FindPeopleRequest)
+"""What the engine works on, one after the other."""
+ANSWERS = (Recovery, PeopleFound, Failure)
+"""What ends a request."""
+KINDS = {kind.__name__: kind for kind in (Hello, *REQUESTS, Cancel, Shutdown, Progress, *ANSWERS)}
 """Every message by name; the codec builds nothing else."""

@@ -43,7 +43,7 @@ _KEYPOINTS = (
     "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "left_foot", "right_foot",
 )  # fmt: skip
 _FILLS = 0.86
-"""How much of the picture's height (or width, where that is less) the person takes."""
+"""How much of the picture's height (or width, where that is less) the person takes, if no box was chosen."""
 
 
 class FakeBackend:
@@ -60,12 +60,21 @@ class FakeBackend:
         mischief = os.environ.get("RECOVER_BODY_FAKE", "")
         _misbehave(mischief, report)
         model = load_body(request.body)
-        track = _person(model, camera, len(footage.images), aside=mischief == "outside")
+        boxes_px = [person.box_px for person in request.chosen] or [_in_the_middle(camera)]
+        frames, aside = len(footage.images), mischief == "outside"
+        tracks = tuple(_person(model, camera, frames, np.array(box_px), aside) for box_px in boxes_px)
         report("fit", 1.0, "")
-        return Bodies((track,), camera, ("The person is made up: the fake backend does not look at the picture.",))
+        return Bodies(tracks, camera, ("The person is made up: the fake backend does not look at the picture.",))
 
 
-def _person(model: BodyModel, camera: Pinhole, frames: int, aside: bool) -> BodyTrack:
+def _in_the_middle(camera: Pinhole) -> tuple[float, float, float, float]:
+    width, height = camera.width, camera.height
+    rim = (1 - _FILLS) / 2
+    return (rim * width, rim * height, (1 - rim) * width, (1 - rim) * height)
+
+
+def _person(model: BodyModel, camera: Pinhole, frames: int, box_px: np.ndarray, aside: bool) -> BodyTrack:
+    """The person in a box (4,): left, top, right, bottom."""
     pose, inferred = np.zeros((1, JOINT_COUNT, 3), np.float32), np.zeros(JOINT_COUNT, bool)
     for joint, rotation in _POSE.items():
         pose[0, model.joint_names.index(joint)] = rotation
@@ -78,8 +87,9 @@ def _person(model: BodyModel, camera: Pinhole, frames: int, aside: bool) -> Body
     standing = model.forward(pose, betas, expression)
     low, high = standing.vertices[0].min(0), standing.vertices[0].max(0)
     width_m, height_m = (high - low)[:2]
-    depth = max(height_m / (_FILLS * camera.height), width_m / (_FILLS * camera.width)) * camera.fx_px
-    ray = [(camera.width / 2 - camera.cx_px) / camera.fx_px, (camera.height / 2 - camera.cy_px) / camera.fy_px, 1.0]
+    size_px, centre_px = box_px[2:] - box_px[:2], (box_px[2:] + box_px[:2]) / 2
+    depth = max(height_m / size_px[1], width_m / size_px[0]) * camera.fx_px
+    ray = [(centre_px[0] - camera.cx_px) / camera.fx_px, (centre_px[1] - camera.cy_px) / camera.fy_px, 1.0]
     translation = np.array(ray) * depth - (low + high) / 2
     seen = model.forward(pose, betas, expression, translation[None])
     mask = silhouette(seen.vertices[0], model.faces, camera.matrix, camera.width, camera.height)

@@ -8,6 +8,7 @@ import numpy as np
 from ...wire.messages import RecoverRequest
 from .. import detect
 from ..cameras import Pinhole
+from ..chosen import pick_people
 from ..detect import Detection
 from ..errors import UnreadableClip
 from ..fit.body_fit import Fit
@@ -16,7 +17,7 @@ from ..fit.key_fit import camera_notes, fit_keys
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
 from .landmarks_clip import recover_clip
-from .landmarks_common import CERTAIN, hidden_limbs, how_many, still_track, with_close_ups
+from .landmarks_common import CERTAIN, hidden_limbs, still_track, with_close_ups
 
 
 class LandmarksBackend:
@@ -39,7 +40,8 @@ class LandmarksBackend:
         (image,) = footage.images
         if image is None:
             raise UnreadableClip(f"That frame of {footage.name} cannot be decoded.", "Choose another frame.")
-        people = _chosen(detect.find_people(image, request.people == "largest"), request.people)
+        found = detect.find_people(image, only_largest=request.people == "largest" and not request.chosen)
+        people = pick_people(found, int(footage.frame_numbers[0]), request)
         if not people:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
@@ -50,15 +52,6 @@ class LandmarksBackend:
         report("fit", 1.0, "")
         tracks = tuple(_track(person, keys.fit, close_ups, row, request.body) for row, person in enumerate(people))
         return Bodies(tracks, keys.camera, camera_notes(keys.camera), versions=detect.versions())
-
-
-def _chosen(people: list[Detection], wanted: str) -> list[Detection]:
-    """The people the request asks for, largest in the picture first."""
-    return sorted(people, key=lambda person: -_area(person.box_px))[: how_many(wanted)]
-
-
-def _area(box_px: np.ndarray) -> float:
-    return float(np.prod(box_px[2:] - box_px[:2]))
 
 
 def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:

@@ -13,6 +13,7 @@ from ...wire.messages import RecoverRequest
 from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
 from .. import detect
 from ..cameras import Pinhole
+from ..chosen import pick_tracks
 from ..fit.clip_fit import ClipFit, fit_clip
 from ..fit.key_fit import camera_notes, fit_keys
 from ..fit.kinematics import BODY_JOINTS
@@ -23,7 +24,7 @@ from ..masks import PackedMask
 from ..motion.sides import with_sides_put_right
 from ..track import follow_people
 from .base import Bodies, BodyTrack, Report
-from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs, how_many
+from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs
 
 KEYS_PER_PERSON, KEYS = 8, 24
 """Frames from which camera and shapes are found: enough to see somebody from several sides."""
@@ -33,17 +34,17 @@ _FOLLOWING = 0.6
 
 def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
     """Everybody in a clip."""
-    limit, count = how_many(request.people), len(footage.images)
+    count = len(footage.images)
     times_s = (footage.frame_numbers - 1) / footage.fps
     rate = (count - 1) / (times_s[-1] - times_s[0])  # of the chosen frames
     started = time.perf_counter()
     followed = follow_people(
         footage.images,
         rate,
-        request.people == "largest",
+        request.people == "largest" and not request.chosen,
         lambda index: report("detect", _FOLLOWING * index / count, _where(index, count, started)),
     )
-    tracks = followed.tracks[:limit]
+    tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
     if not tracks:
         return Bodies((), camera)
     frames = [np.array(sorted(t.sightings)) for t in tracks]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..detect import Detection
-from ..errors import BadRequest
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps
 from ..fit.kinematics import BODY_JOINTS
@@ -17,17 +16,6 @@ CERTAIN = 0.25
 """A joint whose spread the landmarks reduced by less than this comes from the prior, whatever number it has."""
 CLOSE_UP_CONFIDENCE = 0.7
 """Of fingers, jaw and eyes that were seen."""
-
-
-def how_many(wanted: str) -> int | None:
-    """Of the people, largest first; None for all of them. Raises BadRequest."""
-    if wanted == "all":
-        return None
-    if wanted == "largest":
-        return 1
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    raise BadRequest(f"People is {wanted!r}; it can be all, largest or a number.")
 
 
 _PARTS = {"left arm": (13, 15), "right arm": (14, 16), "left leg": (25, 27), "right leg": (26, 28)}

@@ -23,6 +23,7 @@ from ...wire.messages import RecoverRequest
 from .. import detect, device
 from ..camera_refine import Believed, Refined, refine
 from ..cameras import Pinhole
+from ..chosen import pick_people
 from ..crop import Crop, imagined_focal_px, network_input
 from ..detect import Detection
 from ..errors import UnreadableClip
@@ -33,7 +34,7 @@ from ..fit.observations import Masks, observations
 from ..fit.points import LANDMARK_NAMES
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
-from .landmarks_common import hidden_limbs, how_many, still_track, with_close_ups
+from .landmarks_common import hidden_limbs, still_track, with_close_ups
 
 if TYPE_CHECKING:
     import torch
@@ -120,9 +121,8 @@ class CropNetworkBackend:
         (image,) = footage.images
         if image is None:
             raise UnreadableClip(f"That frame of {footage.name} cannot be decoded.", "Choose another frame.")
-        found = detect.find_people(image, request.people == "largest")
-        people = sorted(found, key=lambda person: -np.prod(person.box_px[2:] - person.box_px[:2]))
-        people = people[: how_many(request.people)]
+        found = detect.find_people(image, only_largest=request.people == "largest" and not request.chosen)
+        people = pick_people(found, int(footage.frame_numbers[0]), request)
         if not people:
             return Bodies((), camera)
         crops = [Crop.around(person.box_px.tolist()) for person in people]

@@ -17,6 +17,7 @@ from ...models.body_model import BodyModel, load_body
 from ...wire.messages import RecoverRequest
 from ..camera_refine import HeldFit
 from ..cameras import Pinhole
+from ..chosen import pick_tracks
 from ..crop import Crop, network_input
 from ..fit.body_fit import Fit
 from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
@@ -31,7 +32,6 @@ from ..motion.sides import with_sides_put_right
 from ..track import Track, follow_people
 from .base import Bodies, BodyTrack, Report
 from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames
-from .landmarks_common import how_many
 from .neural import (
     GUESS_CONFIDENCE,
     NETWORK_CONFIDENCE,
@@ -59,15 +59,15 @@ def recover_clip(
     backend: CropNetworkBackend, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report
 ) -> Bodies:
     """Everybody in a clip."""
-    limit, count = how_many(request.people), len(footage.images)
+    count = len(footage.images)
     times_s = (footage.frame_numbers - 1) / footage.fps
     followed = follow_people(
         footage.images,
         (count - 1) / (times_s[-1] - times_s[0]),
-        request.people == "largest",
+        request.people == "largest" and not request.chosen,
         lambda index: report("detect", _FOLLOWED * index / count, f"frame {index + 1} of {count}"),
     )
-    tracks = followed.tracks[:limit]
+    tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
     if not tracks:
         return Bodies((), camera)
     frames = [np.array(sorted(track.sightings)) for track in tracks]
