@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .codec import PROTOCOL
-from .take import RigPlan, Take
+from .take import CameraTrack, RigPlan, Take
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,29 @@ class CameraHint:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e6:
                 raise ValueError(f"{name} is {value}; it must be a positive number")
+
+
+@dataclass(frozen=True)
+class GivenCamera:
+    """A camera that was solved or animated elsewhere, as it filmed the clip: lens and place in each frame."""
+
+    frame_numbers: np.ndarray
+    """(C,) int, ascending: the frames of the source, counted as in `Take.frame_numbers`, that the track's rows belong
+    to. Frames between two rows are interpolated, frames outside are refused; a single row holds for all frames."""
+    track: CameraTrack
+    """C rows. People come to stand in its world. Its width and height may be another size of the same picture."""
+
+    def __post_init__(self) -> None:
+        track, numbers = self.track, self.frame_numbers
+        if numbers.shape != (len(track.fx_px),) or (np.diff(numbers) <= 0).any():
+            raise ValueError("frame_numbers must be ascending, one for each row of the camera")
+        rows = (track.fx_px, track.fy_px, track.cx_px, track.cy_px, track.T_world_camera)
+        if not all(np.isfinite(row).all() for row in rows) or min(track.fx_px.min(), track.fy_px.min()) <= 0:
+            raise ValueError("a given camera's numbers must be finite, and its focal lengths positive")
+        R = track.T_world_camera[:, :3, :3]
+        is_rigid = np.allclose(R @ R.swapaxes(1, 2), np.eye(3), atol=1e-3) and (np.linalg.det(R) > 0).all()
+        if not is_rigid or not np.allclose(track.T_world_camera[:, 3], (0, 0, 0, 1)):
+            raise ValueError("T_world_camera must hold rotations and translations only")
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,8 @@ class RecoverRequest:
     """all, largest, or how many at most, e.g. "2" (largest first)."""
     camera: CameraHint = field(default_factory=CameraHint)
     """What is known of the camera."""
+    given_camera: GivenCamera | None = None
+    """A camera solved or animated elsewhere; it wins over `camera`, and people are placed in its world."""
     camera_from: str = "auto"
     """Who finds the rest of it: fit (landmarks and outlines), blade (BLADE's depth network and its camera solver, with
     any backend's bodies), or auto: as suits the backend."""

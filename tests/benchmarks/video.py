@@ -50,7 +50,7 @@ def main() -> int:
     )
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for name in names:  # a process each, so that each has its own start and its own peak
-        command = [sys.executable, "-m", __spec__.name, name, "--child", "--frames", options.frames]
+        command = [sys.executable, str(Path(__file__).resolve()), name, "--child", "--frames", options.frames]
         command += ["--out", str(options.out)] + (["--people", options.people] if options.people else [])
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
         print(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else f"| {name} | failed |", flush=True)

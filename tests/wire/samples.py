@@ -68,6 +68,14 @@ class Maker:
         values = {name: self.array(count) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
         return self.plain(take.CameraTrack, **values, T_world_camera=self.array(count, 4, 4))
 
+    def givencamera(self) -> messages.GivenCamera:
+        track = self.cameratrack(count := self.random.randrange(1, 4))
+        places = np.tile(np.eye(4), (count, 1, 1))
+        places[:, :3, 3] = self.array(count, 3)
+        lenses = {name: 1 + np.abs(self.array(count)) for name in ("fx_px", "fy_px")}
+        track = dataclasses.replace(track, **lenses, T_world_camera=places)
+        return messages.GivenCamera(np.arange(count) * 2, track)
+
     def persontrack(self, frames: int = 2) -> take.PersonTrack:
         names = tuple(self.text() for _ in range(5))
         flag = self.numpy.random

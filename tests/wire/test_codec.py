@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from samples import ALL_KINDS, any_message, assert_same
 
-from recover_body.wire import codec, messages
+from recover_body.wire import codec, messages, take
 from recover_body.wire.messages import CameraHint, Cancel, Hello, Progress, RecoverRequest, Recovery, Shutdown
 
 SMALL = Cancel("写真 7")
@@ -42,7 +42,8 @@ def test_round_trip(kind, seed):
 
 def test_every_message_and_every_field_explains_itself():
     defined = {k for _, k in inspect.getmembers(messages, inspect.isclass) if k.__module__ == messages.__name__}
-    parts = {messages.BackendStatus, messages.CameraHint, messages.FrameRange, messages.ChosenPerson}
+    parts = {messages.BackendStatus, messages.CameraHint, messages.GivenCamera, messages.FrameRange}
+    parts |= {messages.ChosenPerson}
     assert defined == set(ALL_KINDS) | parts, "a message that is not in KINDS cannot be read"
     for kind in defined:
         source = inspect.getsource(kind)
@@ -218,3 +219,24 @@ def test_garbage_is_a_wire_error_and_nothing_else(seed):
                 read(data)
             except codec.WireError as error:
                 assert str(error)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"frame_numbers": np.array([2, 1])},
+        {"frame_numbers": np.array([1, 2, 3])},
+        {"fx_px": np.array([900.0, -1])},
+        {"cx_px": np.array([900.0, np.nan])},
+        {"T_world_camera": np.stack([np.eye(4), np.diag([2.0, 1, 1, 1])])},
+        {"T_world_camera": np.stack([np.eye(4), np.diag([-1.0, 1, 1, 1])])},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_given_camera_that_cannot_be_one_is_refused(wrong):
+    two = {name: np.array([900.0, 901.0]) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
+    two["T_world_camera"] = np.tile(np.eye(4), (2, 1, 1))
+    two |= {name: value for name, value in wrong.items() if name in two}
+    track = take.CameraTrack(**two, width=1920, height=1080)
+    with pytest.raises(ValueError):
+        messages.GivenCamera(wrong.get("frame_numbers", np.array([1, 2])), track)
