@@ -25,7 +25,7 @@ from typing import Any
 
 from .. import __version__
 from ..wire import codec
-from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery
+from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, RerunRequest
 from .engine_process import EngineProcess
 
 _POLL_S = 0.02
@@ -97,7 +97,7 @@ class EngineClient:
                 sentence = f"The engine could not be started: {' '.join(self.command)} ({error.strerror or error})."
                 self._fail_all("engine_not_found", sentence, _REMEDY_COMMAND, exit_code=3)
 
-    def submit(self, request: RecoverRequest) -> str:
+    def submit(self, request: RecoverRequest | RerunRequest) -> str:
         """Send a request, starting the engine if need be; returns its id at once."""
         self._pending[request.request_id] = _Pending(request)
         self.start()
@@ -248,7 +248,7 @@ class EngineClient:
 class _Pending:
     """A request without an answer yet."""
 
-    request: RecoverRequest
+    request: RecoverRequest | RerunRequest
     deadline: float = math.inf
     """When its patience ends; infinite unless it was cancelled."""
 

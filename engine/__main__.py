@@ -24,6 +24,7 @@ _EXAMPLES = """examples:
   recover-body recover photo.jpg --out results --overlay --blend
   recover-body recover *.jpg --out results --people largest --min-iou 0.6
   recover-body recover photo.jpg --out results --focal-mm 35 --sensor-mm 23.6
+  recover-body rerun results/shot.take.npz --out smoother --smooth 0.1 --overlay
   recover-body doctor
 """
 
@@ -62,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Answer requests on stdin and stdout until stdin ends. Blender starts this; see docs/wire.md.",
     )
     serve.set_defaults(run=_serve)
-    for module in ("recover_command", "doctor", "models_command"):
+    for module in ("recover_command", "rerun_command", "doctor", "models_command"):
         if importlib.util.find_spec(f".{module}", __package__):
             importlib.import_module(f".{module}", __package__).add_parser(verbs)
     return parser

@@ -39,6 +39,10 @@ class Pinhole:
         """(3, 3) intrinsics, float64."""
         return np.array([[self.fx_px, 0, self.cx_px], [0, self.fy_px, self.cy_px], [0, 0, 1]])
 
+    def intrinsics(self, frame: int = 0) -> np.ndarray:
+        """The same matrix for every frame, as `CameraTrack` has it."""
+        return self.matrix
+
     @property
     def is_known(self) -> bool:
         """True when the focal length was told rather than guessed, and must not be changed by a fit."""

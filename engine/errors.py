@@ -2,7 +2,8 @@
 """Every failure that is expected, as a tree. Each has a class, one plain sentence and a remedy.
 
     RecoverError
-    ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage · UnreadableClip
+    ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage · UnreadableClip ·
+    │   │                      UnreadableTake
     │   └── UnreadableImage        EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall
     ├── Missing (exit 3)           MissingPackage · UnknownBackend · BackendNotReady · BlenderNotFound
     ├── NobodyFound (exit 1)
@@ -77,6 +78,12 @@ class UnreadableClip(BadInput):
     """The file is not a movie that can be decoded."""
 
     remedy = "Play it in a movie player, and save it again as MP4 (H.264)."
+
+
+class UnreadableTake(BadInput):
+    """The file is not a take."""
+
+    remedy = "Give a NAME.take.npz that this version or an earlier one wrote, or recover the picture again."
 
 
 class Missing(RecoverError):

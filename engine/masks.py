@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from ..wire.take import MaskTrack
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,46 @@ class PackedMask:
         both = np.count_nonzero(part & cut[: part.shape[0], : part.shape[1]])
         either = np.count_nonzero(drawn) + np.count_nonzero(cut) - both
         return both / either if either else 0.0
+
+
+Mask = np.ndarray | PackedMask
+"""A person's pixels in one frame: (H, W) bool, or packed."""
+
+
+def to_mask_track(masks: Sequence[Mask | None]) -> MaskTrack | None:
+    """F masks as a take keeps them; None where nobody has one. Masks that are not packed keep every pixel."""
+    packed = [_packed(mask) for mask in masks]
+    if not any(packed):
+        return None
+    sizes = np.array([len(mask.packed) if mask else 0 for mask in packed], np.int32)
+    return MaskTrack(
+        packed=np.frombuffer(b"".join(mask.packed for mask in packed if mask), np.uint8),
+        sizes=sizes,
+        cuts=np.array([(m.left, m.top, m.width, m.height) if m else (0, 0, 0, 0) for m in packed], np.int32),
+        scale=np.array([mask.scale if mask else 1.0 for mask in packed]),
+    )
+
+
+def from_mask_track(track: MaskTrack | None, frames: int, width: int, height: int) -> tuple[PackedMask | None, ...]:
+    """The F masks of a person in pictures of the given size."""
+    if track is None:
+        return (None,) * frames
+    ends = np.cumsum(track.sizes)
+    data = track.packed.tobytes()
+    return tuple(
+        PackedMask(data[end - size : end], *cut, scale, width, height) if size else None
+        for end, size, cut, scale in zip(
+            ends.tolist(), track.sizes.tolist(), track.cuts.tolist(), track.scale.tolist(), strict=True
+        )
+    )
+
+
+def _packed(mask: Mask | None) -> PackedMask | None:
+    if mask is None or isinstance(mask, PackedMask):
+        return mask
+    height, width = mask.shape
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(rows):  # the person is there, and nothing of the person is seen
+        return PackedMask.of(np.zeros((1, 1), bool), 0, 0, 1.0, width, height)
+    cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return PackedMask.of(cut, float(columns[0]), float(rows[0]), 1.0, width, height)

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from .errors import BadRequest, OutputNotWritable
 
+TAKE_ENDING = ".take.npz"
+
+
+def stem(source: str) -> str:
+    """What results are named after: an input's file name without its ending."""
+    name = Path(source).name
+    return name[: -len(TAKE_ENDING)] if name.endswith(TAKE_ENDING) else Path(source).stem
+
 
 def check_names(inputs: Sequence[str], out: Path, endings: Sequence[str]) -> None:
     """Raise BadRequest if two inputs would write the same files, or a result would replace an input."""

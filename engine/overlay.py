@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..models.body_model import load_body
 from ..wire.frames import project
-from ..wire.messages import ALL_FRAMES, FrameRange
+from ..wire.messages import FrameRange
 from ..wire.take import PersonTrack, Take
 from .footage import open_footage
 from .movie import movie
@@ -55,24 +56,29 @@ class _Posed:
     joints_cam: np.ndarray
 
 
-def write_overlay_movie(path: Path, source: str, take: Take, wanted: FrameRange = ALL_FRAMES) -> None:
-    """Draw every frame of `take` over its clip `source`, `wanted` being the frames it was recovered from; MP4."""
-    footage = open_footage(source, None, wanted)
+def write_overlay_movie(path: Path, source: str, take: Take) -> None:
+    """Draw every frame of `take` over its clip `source`; MP4."""
     rate = Fraction(take.fps).limit_denominator(1001)
     with movie(path, rate) as add:
-        start = take.frame_numbers[0]
-        for frame, picture in enumerate(footage.images):
-            if picture is not None:
-                add(draw_overlay(picture, take, frame, _MOVIE_SIDE_PX), int(take.frame_numbers[frame] - start))
+        for frame, picture in _pictures(source, None, take):
+            number = int(take.frame_numbers[frame] - take.frame_numbers[0])
+            add(draw_overlay(picture, take, frame, _MOVIE_SIDE_PX), number)
 
 
-def write_overlay(
-    path: Path, source: str, take: Take, data: bytes | None = None, wanted: FrameRange = ALL_FRAMES
-) -> None:
+def write_overlay(path: Path, source: str, take: Take, data: bytes | None = None) -> None:
     """Draw the first frame of `take` over its picture `source` (or `data`) and write a PNG."""
-    (picture,) = open_footage(source, data, wanted).images
-    assert picture is not None, "what was recovered can be decoded"
-    Image.fromarray(draw_overlay(picture, take)).save(path, format="PNG", compress_level=6)
+    frame, picture = next(_pictures(source, data, take))
+    Image.fromarray(draw_overlay(picture, take, frame)).save(path, format="PNG", compress_level=6)
+
+
+def _pictures(source: str, data: bytes | None, take: Take) -> Iterator[tuple[int, np.ndarray]]:
+    """Index and picture of the take's frames that can be decoded."""
+    first, last = int(take.frame_numbers[0]), int(take.frame_numbers[-1])
+    footage = open_footage(source, data, FrameRange(first, last))
+    index = {int(number): frame for frame, number in enumerate(take.frame_numbers)}
+    for number, picture in zip(footage.frame_numbers, footage.images, strict=True):
+        if picture is not None and int(number) in index:
+            yield index[int(number)], picture
 
 
 def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0, longest_side_px: int = LONGEST_SIDE_PX) -> np.ndarray:

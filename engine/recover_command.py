@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, RecoverRequest, Recovery
-from ..wire.take import write_take
+from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, MotionOptions, RecoverRequest, Recovery
 from . import blenders, console, outputs, report
-from .blenders import Blender
 from .errors import InternalError, RecoverError, as_expected
+from .options import add_camera, add_motion, add_written, camera_hint, changed_motion, check_together, number
+from .results import Wanted, write_results
 
 _DESCRIPTION = """Recover the people in each picture or clip and write, named after it, into the folder of --out:
   NAME.take.npz      everything that was recovered; plain numpy opens it
@@ -50,7 +48,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "--people", default="all", type=_people, metavar="WHO", help="all (default), largest or a number"
     )
     parser.add_argument("--body", default="neutral", choices=("neutral", "female", "male"), help="which body to fit")
-    parser.add_argument("--height", type=_number(0.3, 3), metavar="M", help="stature of the largest person in metres")
+    parser.add_argument("--height", type=number(0.3, 3), metavar="M", help="stature of the largest person in metres")
     clip = parser.add_argument_group("clips")
     clip.add_argument(
         "--frames",
@@ -59,33 +57,15 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         metavar="A:B[:STEP]",
         help="only frames A to B, every STEP-th; counted from 1, as on Blender's timeline. Either end may be left out",
     )
-    clip.add_argument(
-        "--smooth", type=_smoothing, metavar="S", help="smooth motion over S seconds (default 0.05), or off"
-    )
-    camera = parser.add_argument_group("camera (default: EXIF, else estimated)")
-    focal = camera.add_mutually_exclusive_group()
-    focal.add_argument("--focal-mm", type=_number(0.5, 5000), metavar="F", help="focal length in mm")
-    focal.add_argument("--focal-px", type=_number(1, 1e6), metavar="F", help="focal length in pixels of the picture")
-    camera.add_argument(
-        "--sensor-mm", type=_number(1, 500), metavar="S", help="sensor's longer side in mm (default 36, full frame)"
-    )
-    written = parser.add_argument_group("results")
-    written.add_argument("--overlay", action="store_true", help="also draw the bodies over the picture")
-    written.add_argument("--blend", action="store_true", help="also write a .blend")
-    written.add_argument("--blender", metavar="PATH", help="the Blender that writes it (default: looked for)")
-    written.add_argument(
-        "--min-iou", type=_number(0, 1), metavar="X", help="exit with 1 if anybody's silhouette overlaps less than this"
-    )
-    written.add_argument("--json", action="store_true", help="print one JSON object per event")
+    add_motion(parser)
+    add_camera(parser, "EXIF, else estimated")
+    add_written(parser)
     parser.set_defaults(run=lambda options: run(options, parser))
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Recover every input; returns the worst exit code."""
-    if options.sensor_mm and not options.focal_mm:
-        parser.error("--sensor-mm needs --focal-mm")
-    if options.blender and not options.blend:
-        parser.error("--blender needs --blend")
+    check_together(options, parser)
     with console.open_console(options.json) as told:
         try:
             job = _prepare(options)
@@ -104,7 +84,7 @@ class _Job:
 
     options: argparse.Namespace
     camera: CameraHint
-    blender: Blender | None
+    wanted: Wanted
 
 
 def _prepare(options: argparse.Namespace) -> _Job:
@@ -112,8 +92,7 @@ def _prepare(options: argparse.Namespace) -> _Job:
     outputs.check_names(options.inputs, options.out, _endings(options))
     blender = blenders.find(options.blender) if options.blend else None
     outputs.check_folder(options.out)
-    camera = CameraHint(focal_mm=options.focal_mm, sensor_mm=options.sensor_mm or 36.0, fx_px=options.focal_px)
-    return _Job(options, camera, blender)
+    return _Job(options, camera_hint(options), Wanted(options.out, options.overlay, blender))
 
 
 def _endings(options: argparse.Namespace) -> tuple[str, ...]:
@@ -127,7 +106,7 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
     try:
         told.started(source)
         recovery = _recover(source, job, told)
-        summary, files = _write(source, recovery, job, told)
+        summary, files = write_results(source, recovery, job.wanted, told)
     except Exception as error:
         failure = as_expected(error, source)
         if isinstance(failure, InternalError):
@@ -154,57 +133,10 @@ def _recover(source: str, job: _Job, told: console.Console) -> Recovery:
         height_m=options.height,
         body=options.body,
         frames=options.frames,
-        smoothing_s=options.smooth,
+        motion=changed_motion(MotionOptions(), options),
         want_rigs=options.blend,
     )
     return recover(request, lambda progress: told.progress(source, progress))
-
-
-def _write(source: str, recovery: Recovery, job: _Job, told: console.Console) -> tuple[dict, dict[str, Path]]:
-    """Write all files of one input; returns the report and name -> path."""
-    stem, seconds = Path(source).stem, dict(recovery.take.seconds)
-    with outputs.Staged(job.options.out) as staged:
-        write_take(staged.path(f"{stem}.take.npz"), recovery.take)
-        is_clip = len(recovery.take.frame_numbers) > 1
-        if is_clip:
-            from . import verdict_files
-
-            verdict_files.write_table(staged.path(f"{stem}.verdict.csv"), recovery.take)
-            verdict_files.write_plot(staged.path(f"{stem}.verdict.png"), recovery.take)
-        if job.options.overlay:
-            from .overlay import write_overlay, write_overlay_movie
-
-            told.stage(source, "overlay")
-            with _timed(seconds, "overlay"):
-                if is_clip:
-                    movie = staged.path(f"{stem}.overlay.mp4")
-                    write_overlay_movie(movie, source, recovery.take, job.options.frames)
-                else:
-                    drawing = staged.path(f"{stem}.overlay.png")
-                    write_overlay(drawing, source, recovery.take, wanted=job.options.frames)
-        if job.blender:
-            from .blend_writer import write_blend
-
-            told.stage(source, "blend")
-            with _timed(seconds, "blend"):
-                picture = Path(source) if Path(source).is_file() else None  # a folder or a pattern is none
-                write_blend(recovery, staged.path(f"{stem}.blend"), job.blender, picture)
-        summary = report.make(recovery.take, seconds)
-        staged.path(f"{stem}.report.json").write_text(report.to_json(summary), encoding="utf-8")
-    return summary, staged.written
-
-
-class _timed:
-    """Adds the seconds that its block takes."""
-
-    def __init__(self, seconds: dict[str, float], stage: str) -> None:
-        self._seconds, self._stage = seconds, stage
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._stage] = round(time.perf_counter() - self._started, 4)
 
 
 def _people(text: str) -> str:
@@ -228,22 +160,3 @@ def _frames(text: str) -> FrameRange:
     ):
         raise argparse.ArgumentTypeError(f"{text!r} is no range of frames such as 10:200 or 10:200:2")
     return wanted
-
-
-def _smoothing(text: str) -> float:
-    return 0.0 if text == "off" else _number(0, 10)(text)
-
-
-def _number(low: float, high: float):
-    """An argparse type: a finite number from `low` to `high`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
-        return value
-
-    return parse

@@ -27,13 +27,14 @@ from ..wire.messages import (
     Progress,
     RecoverRequest,
     Recovery,
+    RerunRequest,
     Shutdown,
 )
 from . import device, errors
 from .backends import registry
 from .streams import claim_stdin, claim_stdout
 
-Request = RecoverRequest | FindPeopleRequest
+Request = RecoverRequest | RerunRequest | FindPeopleRequest
 Work = Callable[[Request, Callable[[Progress], None]], Recovery | PeopleFound]
 
 
@@ -48,6 +49,10 @@ def _work(request: Request, on_progress: Callable[[Progress], None]) -> Recovery
         from .people_finder import find_people
 
         return find_people(request, on_progress)
+    if isinstance(request, RerunRequest):
+        from .rerun import rerun
+
+        return rerun(request, on_progress)
     from .pipeline import recover
 
     return recover(request, on_progress)
@@ -118,10 +123,11 @@ class Server:
     def _answer(self, request: Request) -> Recovery | PeopleFound | Failure:
         """Exactly one answer, whatever happens."""
         cancelled = self._cancelled[request.request_id]
+        source = request.take.source if isinstance(request, RerunRequest) else request.source
 
         def on_progress(progress: Progress) -> None:
             if cancelled.is_set():
-                raise errors.Cancelled(f"{request.source} was cancelled.")
+                raise errors.Cancelled(f"{source} was cancelled.")
             self._say(progress)
 
         try:
@@ -129,7 +135,7 @@ class Server:
             on_progress(Progress(request.request_id, "rig", 1.0))  # the last chance for a Cancel
             return answer
         except Exception as error:
-            failure = errors.as_expected(error, request.source)
+            failure = errors.as_expected(error, source)
             if isinstance(failure, errors.InternalError):
                 traceback.print_exc()
             return _failure(request.request_id, failure)

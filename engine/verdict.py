@@ -10,10 +10,11 @@ import numpy as np
 
 from ..models.body_model import load_body
 from ..wire.frames import project
+from ..wire.take import CameraTrack
 from .backends.base import BodyTrack
 from .blas import one_blas_thread
 from .cameras import Pinhole
-from .masks import PackedMask
+from .masks import Mask, PackedMask
 from .raster import silhouette
 
 _THREADS = 2
@@ -33,22 +34,22 @@ class Verdict:
     """(F,) the same in percent of the person's size in the picture, see `size_in_picture`."""
 
 
-def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
+def judge(track: BodyTrack, camera: Pinhole | CameraTrack, body: str) -> Verdict:
     """Compare `track` with what its backend saw. `camera` sees the whole picture, `body` is a name for `load_body`."""
     model = load_body(body)
     frames = len(track.present)
     iou, error_px, error_percent = (np.full(frames, np.nan) for _ in range(3))
 
     def look(frame: int) -> None:
-        one = slice(frame, frame + 1)
+        one, intrinsics = slice(frame, frame + 1), camera.intrinsics(frame)
         vertices_cam = model.forward(
             track.pose[one], track.betas, track.expression[one], track.translation[one]
         ).vertices[0]
         mask = track.masks[frame]
         if mask is not None:
-            iou[frame] = _overlap(mask, vertices_cam, model.faces, camera)
+            iou[frame] = _overlap(mask, vertices_cam, model.faces, intrinsics)
         error_px[frame] = reprojection(track.keypoints_px[frame], track.reprojected_px[frame])
-        size_px = size_in_picture(project(vertices_cam, camera.matrix), camera.width, camera.height)
+        size_px = size_in_picture(project(vertices_cam, intrinsics), camera.width, camera.height)
         error_percent[frame] = 100 * error_px[frame] / size_px
 
     seen = np.flatnonzero(track.present & (track.score > 0))  # others were filled in
@@ -57,12 +58,13 @@ def judge(track: BodyTrack, camera: Pinhole, body: str) -> Verdict:
     return Verdict(iou, error_px, error_percent)
 
 
-def _overlap(mask: np.ndarray | PackedMask, vertices_cam: np.ndarray, faces: np.ndarray, camera: Pinhole) -> float:
+def _overlap(mask: Mask, vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray) -> float:
     """Body's silhouette against the mask, as fine as the mask is."""
     if isinstance(mask, PackedMask):
-        reduced = np.diag([mask.scale, mask.scale, 1.0]) @ camera.matrix
+        reduced = np.diag([mask.scale, mask.scale, 1.0]) @ intrinsics
         return mask.overlap(silhouette(vertices_cam, faces, reduced, *mask.reduced_size))
-    return intersection_over_union(silhouette(vertices_cam, faces, camera.matrix, camera.width, camera.height), mask)
+    height, width = mask.shape
+    return intersection_over_union(silhouette(vertices_cam, faces, intrinsics, width, height), mask)
 
 
 def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:

@@ -46,12 +46,17 @@ class ProtocolMismatch(WireError):
 
 
 def to_tree(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Turn a dataclass (or a part of one) into JSON-ready values; arrays and bytes are appended to `arrays`."""
+    """Turn a dataclass (or a part of one) into JSON-ready values; arrays and bytes are appended to `arrays`.
+
+    An array that is several fields, as what a take has seen and shows, travels once.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_tree(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):
-        arrays.append(_portable(value))
-        return {"$array": len(arrays) - 1}
+        portable = _portable(value)
+        index = next((i for i, known in enumerate(arrays) if known is portable), len(arrays))
+        arrays += [portable] * (index == len(arrays))
+        return {"$array": index}
     if isinstance(value, bytes | bytearray | memoryview):
         arrays.append(np.frombuffer(value, np.uint8))
         return {"$bytes": len(arrays) - 1}

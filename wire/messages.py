@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Everything that add-on and engine say to each other, one frozen dataclass per sentence.
 
-The engine says `Hello` first. A client sends `RecoverRequest`; the engine answers with any number of `Progress` and
-then exactly one `Recovery` or `Failure` with the same `request_id`. `FindPeopleRequest` asks who is there and is
-answered by `PeopleFound`. `Cancel` asks to stop, `Shutdown` ends the engine.
+The engine says `Hello` first. A client sends `RecoverRequest`, or `RerunRequest` with a take that it has; the engine
+answers with any number of `Progress` and then exactly one `Recovery` or `Failure` with the same `request_id`.
+`FindPeopleRequest` asks who is there and is answered by `PeopleFound`. `Cancel` asks to stop, `Shutdown` ends the
+engine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .codec import PROTOCOL
+from .motion import MotionOptions
 from .take import CameraTrack, RigPlan, Take
 
 
@@ -187,12 +189,35 @@ class RecoverRequest:
     """Which body to fit: neutral, female or male."""
     frames: FrameRange = ALL_FRAMES
     """Which frames of a clip are recovered."""
-    smoothing_s: float | None = None
-    """Time over which a clip's motion is smoothed, seconds; 0 leaves it as it was seen, None chooses."""
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    """What is done to a clip's motion after the bodies are recovered."""
     chosen: tuple[ChosenPerson, ...] = ()
     """Only these people, by the names they have here; empty for whom `people` says."""
     want_rigs: bool = True
     """Whether to send a `RigPlan` per person; the shell does not need them unless it draws."""
+
+
+@dataclass(frozen=True)
+class RerunRequest:
+    """Do everything after the network again, from a take: seconds rather than minutes, and no picture is needed.
+
+    What is not given stays as the take has it. Ids are the take's, and stay.
+    """
+
+    request_id: str
+    """Chosen by the client; comes back with every answer."""
+    take: Take
+    """What was recovered before, by `RecoverRequest` or by an earlier re-run."""
+    motion: MotionOptions | None = None
+    """What is done to the motion; None as the take has it."""
+    camera: CameraHint = field(default_factory=CameraHint)
+    """Another focal length: people are moved along their rays and shifted, so that they still lie on the picture."""
+    people: tuple[int, ...] | None = None
+    """Ids of those to keep, also of people who were left out by an earlier re-run; None keeps the take's."""
+    names: dict = field(default_factory=dict)
+    """Id as text -> what the person is called from now on."""
+    want_rigs: bool = True
+    """Whether to send a `RigPlan` per person."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +277,7 @@ class Failure:
     """What the command line returns: 1 nobody found, 2 wrong use or unreadable input, 3 something is missing."""
 
 
-REQUESTS = (RecoverRequest, FindPeopleRequest)
+REQUESTS = (RecoverRequest, RerunRequest, FindPeopleRequest)
 """What the engine works on, one after the other."""
 ANSWERS = (Recovery, PeopleFound, Failure)
 """What ends a request."""

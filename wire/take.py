@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from . import codec
+from .motion import CONTACT_NAMES, MotionOptions
 
 JOINT_COUNT = 55
 SHAPE_COUNT = 10
 EXPRESSION_COUNT = 10
-TAKE_FORMAT = 1
+TAKE_FORMAT = 2
+"""2 keeps what was seen before motion (`Take.seen`), masks and contacts; takes of format 1 are read as well."""
 
 
 class TakeError(ValueError):
@@ -57,6 +59,8 @@ class CameraTrack:
     """Where the focal length comes from: given, exif, estimated or assumed."""
     fx_sigma: float = 0.0
     """One standard deviation of ln(fx_px): 0.1 means about 10 %."""
+    is_placed: bool = False
+    """Whether T_world_camera was given, as by a solved camera, rather than inferred from the people; then it stays."""
 
     def __post_init__(self) -> None:
         count = len(self.fx_px)
@@ -81,6 +85,27 @@ class CameraTrack:
     def pose(self, frame: int = 0) -> np.ndarray:
         """(4, 4) T_world_camera of one frame (index)."""
         return self.T_world_camera[0 if self.is_static else frame]
+
+
+@dataclass(frozen=True)
+class MaskTrack:
+    """One person's pixels over time, no finer than the network saw them, packed: about a KB a frame."""
+
+    packed: np.ndarray
+    """(N,) uint8, the frames' masks one after the other; each has the bits of its cut, row by row, zlib-compressed."""
+    sizes: np.ndarray
+    """(F,) how many bytes of `packed` each frame has; 0 where it has no mask."""
+    cuts: np.ndarray
+    """(F, 4) left, top, width, height of each mask's rectangle, in pixels of the full image times `scale`."""
+    scale: np.ndarray
+    """(F,) pixels of the mask per pixel of the full image, at most 1."""
+
+    def __post_init__(self) -> None:
+        frames = len(self.sizes)
+        _expect("cuts", self.cuts, frames, 4)
+        _expect("scale", self.scale, frames)
+        if self.packed.dtype != np.uint8 or self.packed.shape != (int(self.sizes.sum()),):
+            raise ValueError(f"packed has {self.packed.shape} {self.packed.dtype}, its sizes sum to {self.sizes.sum()}")
 
 
 @dataclass(frozen=True)
@@ -124,6 +149,10 @@ class PersonTrack:
     """Which body carries the shape: neutral, female, male, or the stem of a user's file."""
     notes: tuple[str, ...] = ()
     """Sentences on what was not trusted, for the report."""
+    contacts: np.ndarray | None = None
+    """(F, 7) bool, which parts of `CONTACT_NAMES` hold still on something; None where that was not looked for."""
+    masks: MaskTrack | None = None
+    """The person's pixels in each frame, for judging again; None where the backend has none."""
 
     def __post_init__(self) -> None:
         frames = len(self.present)
@@ -138,6 +167,10 @@ class PersonTrack:
         _expect("joint_inferred", self.joint_inferred, frames, JOINT_COUNT)
         for name in ("overlay_iou", "reprojection_px", "reprojection_percent"):
             _expect(name, getattr(self, name), frames)
+        if self.contacts is not None:
+            _expect("contacts", self.contacts, frames, len(CONTACT_NAMES))
+        if self.masks is not None:
+            _expect("masks.sizes", self.masks.sizes, frames)
 
 
 @dataclass(frozen=True)
@@ -164,12 +197,24 @@ class Take:
     """Package name -> version, for provenance."""
     notes: tuple[str, ...] = ()
     """Sentences on what was assumed or not trusted about the whole take."""
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    """What was done to the motion that was seen."""
+    seen: tuple[PersonTrack, ...] = ()
+    """Everybody as the backend saw them, before anything was done to the motion: what a re-run starts from. People
+    who were left out later are still here. Empty in takes that other programs or earlier versions made."""
+    seen_camera: CameraTrack | None = None
+    """The camera through which `seen` was seen; None without it."""
+    seen_notes: tuple[str, ...] = ()
+    """Those of `notes` that the backend wrote; a re-run keeps them."""
 
     def __post_init__(self) -> None:
         frames = len(self.frame_numbers)
-        if not self.camera.is_static and len(self.camera.fx_px) != frames:
-            raise ValueError(f"the camera has {len(self.camera.fx_px)} frames, the take {frames}")
-        for person in self.people:
+        for camera in (self.camera, self.seen_camera):
+            if camera is not None and not camera.is_static and len(camera.fx_px) != frames:
+                raise ValueError(f"the camera has {len(camera.fx_px)} frames, the take {frames}")
+        if self.seen and self.seen_camera is None:
+            raise ValueError("people were seen, but no camera")
+        for person in (*self.people, *self.seen):
             if len(person.present) != frames:
                 raise ValueError(f"person {person.id} has {len(person.present)} frames, the take {frames}")
 
@@ -280,8 +325,11 @@ def read_take(path: str | Path) -> Take:
     try:
         with np.load(path, allow_pickle=False) as data:
             header = json.loads(str(data["header"]))
-            if header["format"] != TAKE_FORMAT:
-                raise TakeError(f"{path} is a take of format {header['format']}; this version reads {TAKE_FORMAT}.")
+            if header["format"] not in range(1, TAKE_FORMAT + 1):
+                raise TakeError(
+                    f"{path} is a take of format {header['format']}; this version reads 1 to {TAKE_FORMAT}. "
+                    "Update Recover Body."
+                )
             arrays = [data[name] for name in header["arrays"]]
         return codec.from_tree(Take, header["take"], arrays)
     except TakeError:
@@ -295,7 +343,7 @@ def read_take(path: str | Path) -> Take:
 def _name_arrays(tree: object, prefix: str, names: list[str]) -> None:
     """Give each array the path of its field, e.g. people.0.pose, so that the file explains itself."""
     if isinstance(tree, dict) and set(tree) == {"$array"}:
-        names[tree["$array"]] = prefix
+        names[tree["$array"]] = names[tree["$array"]] or prefix  # one array may be several fields
     elif isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             _name_arrays(value, f"{prefix}.{key}" if prefix else str(key), names)

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from ...wire.messages import RecoverRequest
+from ...wire.take import CameraTrack
 from ..cameras import Pinhole
 from ..frames import Footage
-from ..masks import PackedMask
+from ..masks import Mask
 
 Report = Callable[[str, float, str], None]
 """report(stage, fraction of the backend's own work 0..1, detail). Raises Cancelled when the request was stopped."""
@@ -33,7 +34,7 @@ class BodyTrack:
     keypoints_px: np.ndarray
     joint_confidence: np.ndarray
     joint_inferred: np.ndarray
-    masks: tuple[np.ndarray | PackedMask | None, ...]
+    masks: tuple[Mask | None, ...]
     """F person masks, each (H, W) bool in the full image, or packed in a clip; None where the backend has none."""
     reprojected_px: np.ndarray
     """(F, K, 2) where the recovered body has the keypoints, through the recovered camera; NaN where it has none."""
@@ -52,6 +53,8 @@ class Bodies:
     """What the backend ran on, e.g. cuda:0 (name)."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of packages and weights beyond the engine's own."""
+    camera_track: CameraTrack | None = None
+    """Where the camera was given over time: lens and place of every frame, which win over `camera`."""
 
 
 class Backend(Protocol):

@@ -78,13 +78,17 @@ def agreed_camera(camera: Pinhole, fit: Fit, whose: np.ndarray | None = None) ->
     return replace(camera, fx_px=focal_px, fy_px=focal_px, source="estimated", fx_sigma=sigma)
 
 
+FOCAL_NOTE = "The focal length ("
+"""How every sentence of `camera_notes` begins, for those who know better later."""
+
+
 def camera_notes(camera: Pinhole) -> tuple[str, ...]:
     percent = round(100 * (np.exp(camera.fx_sigma) - 1))
     if camera.source == "assumed":
         return (
-            f"The focal length ({camera.fx_px:.0f} px) is assumed and may be off by {percent} %: at this distance the "
+            f"{FOCAL_NOTE}{camera.fx_px:.0f} px) is assumed and may be off by {percent} %: at this distance the "
             "picture does not tell it. Give --focal-mm for a trustworthy distance.",
         )
     if camera.source == "estimated":
-        return (f"The focal length ({camera.fx_px:.0f} px, within {percent} %) was estimated from perspective.",)
+        return (f"{FOCAL_NOTE}{camera.fx_px:.0f} px, within {percent} %) was estimated from perspective.",)
     return ()

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...models.body_model import load_body
-from ...wire.frames import project
+from ...wire.motion import MotionOptions
+from ...wire.take import CameraTrack
 from ..backends.base import BodyTrack
 from ..cameras import Pinhole
+from ..keypoints import reprojected
 from .smooth import fill_rotations, fill_vectors, gaps, smooth_rotations, smooth_vectors, windows
 
 LONGEST_GAP_S = 0.7
@@ -20,15 +21,17 @@ SMOOTHING_S = 0.05
 """Standard deviation of the Gaussian: takes the jitter from frame to frame away and leaves a tennis serve as it is."""
 
 
-def refine(track: BodyTrack, times_s: np.ndarray, smoothing_s: float | None, camera: Pinhole, body: str) -> BodyTrack:
-    """The track with gaps filled (marked as inferred, score 0), smoothed over `smoothing_s` (None chooses, 0 does not).
+def refine(
+    track: BodyTrack, times_s: np.ndarray, motion: MotionOptions, camera: Pinhole | CameraTrack, body: str
+) -> BodyTrack:
+    """The track with gaps filled (marked as inferred, score 0) and smoothed, as far as `motion` asks for it.
 
     times_s (F,) ascending. A still comes back as it is.
     """
     if len(times_s) < 2:
         return track
-    smoothing_s = SMOOTHING_S if smoothing_s is None else smoothing_s
-    filled = fill_gaps(track, times_s)
+    smoothing_s = SMOOTHING_S if motion.smoothing_s is None else motion.smoothing_s
+    filled = fill_gaps(track, times_s) if motion.fill_gaps else track
     return smoothed(filled, times_s, smoothing_s, camera, body) if smoothing_s > 0 else filled
 
 
@@ -53,28 +56,15 @@ def fill_gaps(track: BodyTrack, times_s: np.ndarray) -> BodyTrack:
     return replace(track, present=present, joint_inferred=inferred, joint_confidence=confidence, **arrays)
 
 
-def smoothed(track: BodyTrack, times_s: np.ndarray, time_s: float, camera: Pinhole, body: str) -> BodyTrack:
-    """Pose, place and expression smoothed; what the body has as keypoints follows its joints."""
+def smoothed(
+    track: BodyTrack, times_s: np.ndarray, time_s: float, camera: Pinhole | CameraTrack, body: str
+) -> BodyTrack:
+    """Pose, place and expression smoothed; the body's keypoints follow."""
     frames = np.flatnonzero(track.present)
     near = windows(times_s[frames], time_s)
-    pose, translation = track.pose.copy(), track.translation.copy()
-    expression, reprojected_px = track.expression.copy(), track.reprojected_px.copy()
+    pose, translation, expression = track.pose.copy(), track.translation.copy(), track.expression.copy()
     pose[frames] = smooth_rotations(track.pose[frames], near)
     translation[frames] = smooth_vectors(track.translation[frames], near)
     expression[frames] = smooth_vectors(track.expression[frames], near)
     after = replace(track, pose=pose, translation=translation, expression=expression)
-    old_px, new_px = (_joints_px(one, frames, camera, body) for one in (track, after))
-    # The backend alone knows where on the body its keypoints are; each moves as the joint does that it is nearest to.
-    apart = np.linalg.norm(track.reprojected_px[frames][:, :, None] - old_px[:, None], axis=-1)
-    nearest = np.where(np.isfinite(apart), apart, np.inf).argmin(2)
-    reprojected_px[frames] += np.take_along_axis(new_px - old_px, nearest[..., None], 1)
-    return replace(after, reprojected_px=reprojected_px)
-
-
-def _joints_px(track: BodyTrack, frames: np.ndarray, camera: Pinhole, body: str) -> np.ndarray:
-    """(T, 55, 2) of the body's joints."""
-    model, no_vertices = load_body(body), np.zeros(0, int)
-    joints = model.forward(
-        track.pose[frames], track.betas[None], None, track.translation[frames], vertex_ids=no_vertices
-    ).joints
-    return project(joints, camera.matrix)
+    return replace(after, reprojected_px=reprojected(after, camera, body))

@@ -14,11 +14,12 @@ from recover_body.engine.fit.body_fit import BodyFit
 from recover_body.engine.fit.kinematics import PLACE, UNKNOWNS, State
 from recover_body.engine.fit.temporal import Motion, solve_block_tridiagonal
 from recover_body.engine.frames import Footage
+from recover_body.engine.keypoints import reprojected
 from recover_body.engine.motion.refine import refine
 from recover_body.engine.motion.sides import MIRROR, swapped_frames
 from recover_body.engine.motion.smooth import smooth_rotations, smooth_vectors, windows
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
-from recover_body.wire.messages import CameraHint, RecoverRequest
+from recover_body.wire.messages import CameraHint, MotionOptions, RecoverRequest
 
 RNG = np.random.default_rng(5)
 
@@ -73,7 +74,8 @@ def test_a_short_gap_is_filled_and_marked(standing) -> None:
     present = np.ones(40, bool)
     present[10:15] = False
     holes = np.where(present[:, None], track.translation, 99.0)
-    after = refine(replace(track, present=present, translation=holes), times_s, 0, camera, "neutral")
+    raw = MotionOptions(smoothing_s=0)
+    after = refine(replace(track, present=present, translation=holes), times_s, raw, camera, "neutral")
     assert after.present.all()
     assert np.allclose(after.translation, track.translation, atol=1e-6)
     assert after.joint_inferred[10:15].all() and (after.score[10:15] == 0).all()
@@ -84,7 +86,7 @@ def test_a_long_gap_stays_open(standing) -> None:
     track, times_s, camera = standing
     present = np.ones(40, bool)
     present[5:30] = False
-    after = refine(replace(track, present=present), times_s, 0, camera, "neutral")
+    after = refine(replace(track, present=present), times_s, MotionOptions(smoothing_s=0), camera, "neutral")
     assert np.array_equal(after.present, present)
 
 
@@ -92,10 +94,10 @@ def test_the_keypoints_follow_what_smoothing_does(standing) -> None:
     track, times_s, camera = standing
     sideways = RNG.normal(0, 0.01, track.translation.shape) * [1, 1, 0]
     shaken = replace(track, translation=track.translation + sideways)
-    after = refine(shaken, times_s, 0.08, camera, "neutral")
+    after = refine(shaken, times_s, MotionOptions(smoothing_s=0.08), camera, "neutral")
     moved_m = (after.translation - shaken.translation)[:, :2]
     expected_px = moved_m * camera.fx_px / shaken.translation[:, 2:]
-    moved_px = (after.reprojected_px - shaken.reprojected_px).mean(1)
+    moved_px = (after.reprojected_px - reprojected(shaken, camera, "neutral")).mean(1)
     assert np.abs(moved_px - expected_px).max() < 0.1
 
 

@@ -95,6 +95,17 @@ class Maker:
             overlay_iou=np.full(frames, np.nan),
             reprojection_px=self.array(frames),
             reprojection_percent=np.array([np.inf] * frames),
+            contacts=self.random.choice((None, flag((frames, 7)) > 0.5)),
+            masks=self.masktrack(frames),
+        )
+
+    def masktrack(self, frames: int = 2) -> take.MaskTrack:
+        sizes = self.numpy.integers(0, 9, frames)
+        return take.MaskTrack(
+            packed=self.numpy.integers(0, 256, sizes.sum(), np.uint8),
+            sizes=sizes,
+            cuts=self.numpy.integers(0, 99, (frames, 4)),
+            scale=self.numpy.random(frames),
         )
 
     def take(self) -> take.Take:
@@ -104,7 +115,12 @@ class Maker:
             frame_numbers=np.arange(frames) + 1,
             camera=self.cameratrack(self.random.choice((1, frames))),
             people=tuple(self.persontrack(frames) for _ in range(self.random.randrange(3))),
+            seen=tuple(self.persontrack(frames) for _ in range(self.random.randrange(3))),
+            seen_camera=self.cameratrack(),
         )
+
+    def motionoptions(self) -> messages.MotionOptions:
+        return self.plain(messages.MotionOptions, smoothing_s=self.random.choice((None, self.random.random())))
 
     def rigplan(self) -> take.RigPlan:
         vertices, faces, bones, shapes, correctives = 7, 5, 4, 3, 2

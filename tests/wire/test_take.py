@@ -23,7 +23,7 @@ def test_round_trip(seed, tmp_path):
 
 
 def test_plain_numpy_reads_it_and_names_explain_themselves(tmp_path):
-    take = dataclasses.replace(any_take(1), people=(Maker(0).persontrack(2),), frame_numbers=np.array([1, 2]))
+    take = dataclasses.replace(any_take(1), people=(Maker(0).persontrack(2),), frame_numbers=np.array([1, 2]), seen=())
     take = dataclasses.replace(take, camera=Maker(0).cameratrack())
     with np.load(write_take(tmp_path / "a.take.npz", take), allow_pickle=False) as data:
         assert np.array_equal(data["people.0.pose"], take.people[0].pose)
@@ -108,7 +108,7 @@ def test_shapes_are_checked_at_the_border(change):
 
 def test_people_and_camera_must_have_the_takes_frames():
     maker = Maker(0)
-    take = dataclasses.replace(any_take(0), people=(), frame_numbers=np.arange(5), camera=maker.cameratrack())
+    take = dataclasses.replace(any_take(0), people=(), frame_numbers=np.arange(5), camera=maker.cameratrack(), seen=())
     with pytest.raises(ValueError, match="frames"):
         dataclasses.replace(take, people=(maker.persontrack(4),))
     with pytest.raises(ValueError, match="frames"):
