@@ -28,3 +28,17 @@ class EngineNotFound(AddonError):
 
     remedy = "Name the Python of the engine's environment, or the engine's command, in the add-on's preferences."
     exit_code = 3
+
+
+class RetargetError(AddonError):
+    """The motion cannot be put on the other rig."""
+
+    remedy = "Generate the rig from Rigify's human meta-rig, or use a skeleton with Mixamo's bone names."
+    exit_code = 2
+
+
+class ExportError(AddonError):
+    """A file cannot be written or read."""
+
+    remedy = "Choose another folder or format."
+    exit_code = 2

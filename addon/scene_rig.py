@@ -30,7 +30,7 @@ def make_rig_object(rig: RigPlan, lift_m: float) -> bpy.types.Object:
     owner = bpy.data.objects.new(armature.name, armature)
     owner.show_in_front = True
     heads, tails = to_blender(rig.bone_heads, lift_m), to_blender(rig.bone_tails, lift_m)
-    with _edit_bones(owner) as bones:
+    with edit_bones(owner) as bones:
         root = bones.new(ROOT)
         root.head, root.tail, root.use_deform = (0, 0, 0), (0, ROOT_LENGTH_M, 0), False
         made = []
@@ -53,7 +53,7 @@ def rest_rotations(owner: bpy.types.Object, rig: RigPlan) -> np.ndarray:
 
 
 @contextmanager
-def _edit_bones(owner: bpy.types.Object) -> Iterator:
+def edit_bones(owner: bpy.types.Object) -> Iterator:
     """Bones can be made in edit mode only. It is entered in a scene of its own, so that whatever mode, selection and
     editor the artist is in stays untouched; this also works without a window."""
     workshop = bpy.data.scenes.new("Recover Body workshop")
