@@ -30,6 +30,26 @@ def action_curves(action: bpy.types.Action, owner: bpy.types.ID) -> tuple:
     return bag.fcurves, bag.groups
 
 
+def curves_of(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
+    """The F-curves that animate `owner` now."""
+    animation = owner.animation_data
+    if animation is None or animation.action is None:
+        return []
+    if not HAS_SLOTS:
+        return list(animation.action.fcurves)
+    slot = animation.action_slot
+    if slot is None:
+        return []
+    bags = [strip.channelbag(slot) for layer in animation.action.layers for strip in layer.strips]
+    return [curve for bag in bags if bag is not None for curve in bag.fcurves]
+
+
+def has_operator(name: str) -> bool:
+    """Whether this build of Blender has the operator `name`, e.g. wm.usd_export."""
+    area, verb = name.split(".")
+    return verb in dir(getattr(bpy.ops, area))
+
+
 def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
     """Select or deselect a bone in pose mode."""
     if _SELECT_ON_POSE_BONE:

@@ -68,6 +68,14 @@ def rotvec_to_quaternion(rotvecs: np.ndarray) -> np.ndarray:
     return np.concatenate([np.cos(angle / 2), rotvecs * np.sinc(angle / (2 * np.pi)) / 2], -1)
 
 
+def quaternion_to_rotvec(quaternions: np.ndarray) -> np.ndarray:
+    """(..., 4) unit quaternions w, x, y, z -> (..., 3) rotation vectors of at most pi radians."""
+    signed = quaternions * np.where(quaternions[..., :1] < 0, -1.0, 1.0)
+    sine = np.linalg.norm(signed[..., 1:], axis=-1, keepdims=True)
+    half = np.arctan2(sine, signed[..., :1])
+    return signed[..., 1:] * np.where(sine > 1e-12, 2 * half / np.maximum(sine, 1e-12), 2.0)
+
+
 def matrix_to_quaternion(matrices: np.ndarray) -> np.ndarray:
     """(N, 3, 3) rotations -> (N, 4) unit quaternions: the eigenvector of Bar-Itzhack's symmetric matrix, which stays
     exact at every angle (and forgives a matrix that is not quite a rotation)."""

@@ -7,6 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from . import compat
+from .scene_facts import inferred_joints
 from .scene_replace import ROLE
 
 
@@ -24,7 +25,7 @@ class RECOVER_BODY_OT_select_inferred(bpy.types.Operator):
         if owner is None or not owner.get(ROLE, "").startswith("rig"):
             self.report({"ERROR"}, "Select a recovered character's rig first.")
             return {"CANCELLED"}
-        inferred = owner["inferred_joints"].split()
+        inferred = inferred_joints(owner)
         for bone in owner.pose.bones:
             compat.select_pose_bone(bone, bone.name in inferred)
         return {"FINISHED"}

@@ -16,6 +16,7 @@ import bpy
 
 from ..wire.messages import Recovery
 from .errors import DrawError
+from .frame_marks import mark_bad_frames
 from .scene_animation import set_time
 from .scene_body import DrawnBody, draw_body
 from .scene_camera import draw_camera, frame_scene
@@ -59,6 +60,7 @@ def draw_recovery(
     collection = put_in_place(fresh, scene)
     frame_scene(scene, camera, take.camera)
     set_time(scene, take, timeline)
+    mark_bad_frames(collection, take, timeline, scene)
     for layer in scene.view_layers:
         layer.update()  # so that callers can read where bones and skin are
     return Drawing(collection, camera, bodies)

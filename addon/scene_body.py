@@ -10,13 +10,13 @@ import numpy as np
 
 from ..wire.frames import B_BLENDER_BODY
 from ..wire.take import Corrective, PersonTrack, RigPlan, Take
+from .bone_colors import color_bones
 from .pose_math import bone_pose
 from .scene_animation import TakeAction
+from .scene_facts import CORRECTIVES, describe
 from .scene_mesh import make_mesh_object, shaped_vertices
 from .scene_rig import ROOT, make_rig_object, rest_rotations
 from .timeline import SAME_FRAMES, FrameMap
-
-_GREY, _LIGHT_GREY, _WHITE = (0.45, 0.45, 0.45), (0.75, 0.75, 0.75), (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ def draw_body(
     modifier.object = owner
     modifier.use_deform_preserve_volume = False  # the body model is linear blend skinning
 
+    describe(owner, rig, person)
     _pose(owner, mesh, rig, person, take, timeline)
     for corrective in rig.correctives:
         _drive(mesh, owner, corrective)
-    _describe(owner, rig, person)
+    color_bones(owner, "INFERRED")
     return DrawnBody(person.id, owner, mesh)
 
 
@@ -110,21 +111,10 @@ def _drive(mesh: bpy.types.Object, owner: bpy.types.Object, corrective: Correcti
         target.id, target.bone_target = owner, corrective.joint
         target.transform_type, target.transform_space = f"ROT_{letter.upper()}", "LOCAL_SPACE"
         target.rotation_mode = "QUATERNION"
+    strength = driver.variables.new()
+    strength.name, strength.type = "shown", "SINGLE_PROP"
+    strength.targets[0].id, strength.targets[0].data_path = owner, f'["{CORRECTIVES}"]'
     # Simple enough for Blender to work out without Python, so it also runs where scripts are not trusted.
     swing = f"({x:.5g}*x + {y:.5g}*y + {z:.5g}*z)"
-    driver.expression = f"clamp(2*atan2({swing} if w >= 0 else -{swing}, fabs(w))/{corrective.angle_rad:.6g})"
-
-
-def _describe(owner: bpy.types.Object, rig: RigPlan, person: PersonTrack) -> None:
-    """Leave the verdict on the rig, for the panel, and grey the joints that the picture said nothing about."""
-    seen = person.present
-    inferred = [name for name, flags in zip(rig.bone_names, person.joint_inferred[seen].T, strict=True) if flags.all()]
-    owner["inferred_joints"] = " ".join(inferred)
-    for name in inferred:
-        colour = owner.pose.bones[name].color
-        colour.palette = "CUSTOM"
-        colour.custom.normal, colour.custom.select, colour.custom.active = _GREY, _LIGHT_GREY, _WHITE
-    for field in ("overlay_iou", "reprojection_px", "reprojection_percent"):
-        values = getattr(person, field)[seen]
-        if np.isfinite(values).any():
-            owner[field] = float(np.nanmean(values))
+    turned = f"2*atan2({swing} if w >= 0 else -{swing}, fabs(w))"
+    driver.expression = f"shown*clamp({turned}/{corrective.angle_rad:.6g})"

@@ -72,6 +72,7 @@ def plan_rig(person: PersonTrack) -> RigPlan:
         shape_values=np.concatenate([person.betas[:beta_count], person.expression[first, :expression_count]]),
         correctives=tuple(_corrective(body, number) for number in range(len(body.correctives))),
         corrective_offsets=np.stack([c.offsets for c in body.correctives]) if body.correctives else None,
+        bone_offsets=_bone_offsets(body, beta_count, expression_count),
     )
 
 
@@ -80,6 +81,13 @@ def strongest_weights(weights: np.ndarray, influences: int = INFLUENCES) -> tupl
     bones = np.argsort(-weights, axis=1, kind="stable")[:, :influences]
     kept = np.take_along_axis(weights, bones, 1)
     return bones.astype(np.int32), (kept / kept.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _bone_offsets(body: BodyModel, beta_count: int, expression_count: int) -> np.ndarray:
+    """(S, J, 3) what each shape at value 1 does to the joints; joints are linear in the shapes."""
+    one_each = np.eye(beta_count + expression_count)
+    moved = body.rest_joints(one_each[:, :beta_count], one_each[:, beta_count:])
+    return (moved - body.rest_joints(np.zeros((1, beta_count)))).astype(np.float32)
 
 
 def _corrective(body: BodyModel, number: int) -> Corrective:

@@ -277,6 +277,8 @@ class RigPlan:
     """Pose correctives, driven by bones."""
     corrective_offsets: np.ndarray | None = None
     """(number of correctives, V, 3) their offsets, metres; None when there are none."""
+    bone_offsets: np.ndarray | None = None
+    """(S, J, 3) how far each shape moves the joints at value 1, metres; None where that is not known."""
 
     def __post_init__(self) -> None:
         vertices, bones, shapes = len(self.vertices), len(self.bone_names), len(self.shape_names)
@@ -293,6 +295,8 @@ class RigPlan:
         _expect("shape_values", self.shape_values, shapes)
         if self.corrective_offsets is not None:
             _expect("corrective_offsets", self.corrective_offsets, len(self.correctives), vertices, 3)
+        if self.bone_offsets is not None:
+            _expect("bone_offsets", self.bone_offsets, shapes, bones, 3)
 
 
 # ---------------------------------------------------------------------------------------------- files

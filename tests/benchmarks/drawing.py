@@ -15,7 +15,7 @@ from recover_body.tests.blender.sample import camera, sample
 def main() -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     draw_recovery(sample(0, source="warm up").recovery)
-    for people, frames in ((1, 1), (3, 1), (1, 300)):
+    for people, frames in ((1, 1), (3, 1), (1, 300), (1, 600), (10, 1000)):
         times, again = [], []
         for run in range(5):
             made = sample(run, people, frames, track=camera(frames=frames), source=f"{run} {people} {frames}")

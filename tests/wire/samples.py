@@ -143,6 +143,7 @@ class Maker:
             shape_values=self.array(shapes),
             correctives=tuple(self.plain(take.Corrective) for _ in range(correctives)),
             corrective_offsets=self.array(correctives, vertices, 3),
+            bone_offsets=self.array(shapes, bones, 3),
         )
 
 
