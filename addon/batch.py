@@ -23,13 +23,14 @@ from ..wire import codec
 from ..wire.messages import CameraHint, Failure, Progress, RecoverRequest, Recovery
 from ..wire.take import write_take
 from . import preferences
+from .background import footage_behind
 from .client import EngineClient
+from .editors import look_through_camera
 from .engine_command import engine_command
 from .errors import AddonError, SourceError
-from .jobs import look_through_camera
 from .render import render_over_picture
 from .scene import draw_recovery
-from .sources import Picture, image_behind, picture_from_file
+from .sources import Source, source_from_file
 
 _EXAMPLES = """examples:
   %(prog)s photo.jpg --out results
@@ -96,7 +97,7 @@ def _draw_recovery_file(options: argparse.Namespace) -> int:
     if not isinstance(recovery, Recovery):
         raise SourceError(f"{options.recovery} is a {type(recovery).__name__}, not a recovery.", "Check the file name.")
     source = options.image or recovery.take.source
-    picture = picture_from_file(source) if options.image or Path(source).is_file() else None
+    picture = source_from_file(source) if options.image or Path(source).is_file() else None
     _write_blend(recovery, picture, options.blend, Path(options.render) if options.render else None)
     return 0
 
@@ -124,12 +125,12 @@ def _recover_all(options: argparse.Namespace) -> int:
 def _recover_one(
     client: EngineClient, request_id: str, source: str, camera: CameraHint, options: argparse.Namespace
 ) -> int:
-    picture = picture_from_file(source)
+    picture = source_from_file(source)
     print(f"{source}: recovering", flush=True)
     client.submit(
         RecoverRequest(
             request_id,
-            picture.source,
+            picture.path,
             backend=options.backend,
             people=options.people,
             camera=camera,
@@ -140,7 +141,7 @@ def _recover_one(
     answer = client.wait(request_id, on_progress=_Lines(source))
     if isinstance(answer, Failure):
         return _complain(f"{source}: {answer.sentence}", answer.remedy, answer.exit_code)
-    stem = Path(picture.source).stem
+    stem = Path(picture.path).stem
     render = None
     if options.render is not None:
         render = Path(options.render) if options.render else options.out / f"{stem}.render.png"
@@ -156,14 +157,14 @@ def _recover_one(
 # ---------------------------------------------------------------------------------------------- the file
 
 
-def _write_blend(recovery: Recovery, picture: Picture | None, path: Path, render: Path | None) -> None:
+def _write_blend(recovery: Recovery, picture: Source | None, path: Path, render: Path | None) -> None:
     """Draw into an empty file and save it; the file is whole or absent. Raises AddonError."""
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     camera = recovery.take.camera
-    image = image_behind(picture, camera.width, camera.height) if picture else None
+    image = footage_behind(picture, camera.width, camera.height) if picture else None
     if picture and image is None:
-        print(f"Blender cannot show {picture.source}, so the camera has no background.", file=sys.stderr)
+        print(f"Blender cannot show {picture.path}, so the camera has no background.", file=sys.stderr)
     drawing = draw_recovery(recovery, image, scene)
     _light(scene)
     for screen in bpy.data.screens:

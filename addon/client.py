@@ -6,8 +6,8 @@
         answer = client.wait(request.request_id)      # scripts wait
         for message in client.poll(): ...             # people's interfaces poll: it returns at once
 
-Threads only move bytes between pipes and queues, so that nothing here can block. Everything else happens in the
-caller's thread, inside `poll`. Whatever goes wrong with the engine arrives as a `Failure` with a remedy, never as an
+Threads move messages between pipes and queues, so that nothing here can block. Everything else happens in the caller's
+thread, inside `poll`. Whatever goes wrong with the engine arrives as a `Failure` with a remedy, never as an
 exception.
 """
 
@@ -20,15 +20,32 @@ import queue
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..wire import codec
-from ..wire.messages import Cancel, Failure, Hello, Progress, RecoverRequest, Recovery, RerunRequest
+from ..wire.messages import (
+    ANSWERS,
+    Cancel,
+    Failure,
+    FindPeopleRequest,
+    Hello,
+    PeopleFound,
+    Progress,
+    RecoverRequest,
+    Recovery,
+    RerunRequest,
+)
 from .engine_process import EngineProcess
 
+Request = RecoverRequest | FindPeopleRequest | RerunRequest
+Answer = Recovery | PeopleFound | Failure
+
 _POLL_S = 0.02
+_LAST_WORDS_S = 2.0
+"""How long a child that closed its pipe may take to say why."""
 _REMEDY_DOCTOR = "`recover-body doctor` in its environment tells what is missing."
 _REMEDY_CANCELLED = "Start again when you like; nothing was changed."
 _REMEDY_COMMAND = "Check the engine's command, in the add-on's preferences or after --engine."
@@ -56,7 +73,8 @@ class EngineClient:
         self._hello_timeout_s = hello_timeout_s
         self._cancel_timeout_s = cancel_timeout_s
         self._child: EngineProcess | None = None
-        self._decoder = codec.Decoder()
+        self._closed_at = math.inf
+        """When the child closed its pipe."""
         self._pending: dict[str, _Pending] = {}
         """Requests without an answer yet, in the order in which they were sent."""
         self._inbox: collections.deque[Any] = collections.deque()
@@ -76,6 +94,11 @@ class EngineClient:
         return self._child is not None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether something was asked that has no answer yet."""
+        return bool(self._pending)
+
+    @property
     def pid(self) -> int | None:
         """Process number of the engine on this machine, or None."""
         return self._child.process.pid if self._child else None
@@ -90,20 +113,31 @@ class EngineClient:
     def start(self) -> None:
         """Start the engine, if none is running. A command that cannot be started shows in the next `poll`."""
         if self._child is None:
-            self.hello, self._decoder = None, codec.Decoder()
+            self.hello, self._closed_at = None, math.inf
             try:
                 self._child = EngineProcess(self.command, self._environment, time.monotonic() + self._hello_timeout_s)
             except OSError as error:
                 sentence = f"The engine could not be started: {' '.join(self.command)} ({error.strerror or error})."
                 self._fail_all("engine_not_found", sentence, _REMEDY_COMMAND, exit_code=3)
 
-    def submit(self, request: RecoverRequest | RerunRequest) -> str:
-        """Send a request, starting the engine if need be; returns its id at once."""
-        self._pending[request.request_id] = _Pending(request)
-        self.start()
-        if self._child is not None:
-            self._child.send(request)
+    def submit(self, request: Request, attached: str | Path | None = None) -> str:
+        """Send a request, starting the engine if need be; returns its id at once.
+
+        The file `attached` is sent as the request's data, for an engine that cannot read it.
+        """
+        self._send(request.request_id, _Pending(request, attached))
         return request.request_id
+
+    def _send(self, request_id: str, pending: _Pending) -> None:
+        self._pending[request_id] = pending
+        self.start()
+        if self._child is None:
+            return
+        child, request = self._child, pending.request
+        if pending.attached is None:
+            child.send(request)
+        else:
+            child.send(lambda: _with_file(request, pending.attached, child))
 
     def poll(self) -> list[Any]:
         """Everything that arrived since the last call: Hello, Progress, Recovery and Failure. Returns at once."""
@@ -118,7 +152,7 @@ class EngineClient:
         request_id: str,
         timeout_s: float | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
-    ) -> Recovery | Failure:
+    ) -> Answer:
         """Wait for one request's answer; other requests' messages stay for `poll`. A timeout cancels the request."""
         deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
         others, answer = [], None
@@ -168,25 +202,24 @@ class EngineClient:
         child = self._child
         while child is not None and self._child is child:
             try:
-                data = child.received.get_nowait()
+                message = child.received.get_nowait()
             except queue.Empty:
                 return
-            if data is None:
-                self._engine_ended()
+            if message is None:
+                self._closed_at = time.monotonic()
                 return
-            try:
-                for message in self._decoder.feed(data):
-                    self._deliver(message)
-            except codec.ProtocolMismatch as error:
+            if isinstance(message, codec.ProtocolMismatch):
                 self._give_up(
                     "version_mismatch",
-                    f"Engine and add-on are of versions that do not understand each other: {error}.",
+                    f"Engine and add-on are of versions that do not understand each other: {message}.",
                     "Update the engine and the add-on to the same version.",
                     exit_code=3,
                 )
-            except codec.WireError as error:
+            elif isinstance(message, codec.WireError):
                 remedy = f"{_REMEDY_COMMAND} It must start `recover-body serve` and print nothing else."
-                self._give_up("engine_garbled", f"What the engine said cannot be understood ({error}).", remedy)
+                self._give_up("engine_garbled", f"What the engine said cannot be understood ({message}).", remedy)
+            else:
+                self._deliver(message)
 
     def _deliver(self, message: Any) -> None:
         if isinstance(message, Hello):
@@ -194,27 +227,31 @@ class EngineClient:
         elif isinstance(message, Failure) and not message.request_id:
             self._fail_all(message.code, message.sentence, message.remedy, message.exit_code)
             return
-        elif isinstance(message, Recovery | Failure) and self._pending.pop(message.request_id, None) is None:
+        elif isinstance(message, ANSWERS) and self._pending.pop(message.request_id, None) is None:
             return  # it was given up already
         self._inbox.append(message)
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
+        if self._child is not None and now >= self._closed_at:
+            if self._child.has_ended or now > self._closed_at + _LAST_WORDS_S:
+                self._engine_ended()
+            return
         if self._child is not None and self.hello is None and now > self._child.hello_deadline:
             sentence = f"The engine said nothing for {self._hello_timeout_s:.0f} seconds after its start."
             self._give_up("engine_silent", sentence, f"{_REMEDY_COMMAND} {_REMEDY_DOCTOR}")
         stuck = next((name for name, pending in self._pending.items() if now > pending.deadline), None)
         if stuck is not None:
             self._answer(stuck, "cancelled", "The engine did not stop when asked, so it was ended.", _REMEDY_CANCELLED)
-            waiting = [pending.request for pending in self._pending.values()]
+            waiting = dict(self._pending)
             self._pending.clear()
             self._end_child()
-            for request in waiting:  # they are not to blame: another engine takes them
-                self.submit(request)
+            for request_id, pending in waiting.items():  # they are not to blame: another engine takes them
+                self._send(request_id, pending)
 
     def _engine_ended(self) -> None:
         """The child closed its end of the pipe: it died, or was never an engine."""
-        status = self._child.wait()
+        status = self._child.process.poll()
         words = self._child.last_words()
         if self.hello is None:
             sentence, remedy = f"The engine ended while starting (status {status}).", _REMEDY_COMMAND
@@ -231,8 +268,8 @@ class EngineClient:
 
     def _end_child(self) -> None:
         child, self._child = self._child, None
-        child.kill()
-        self.hello = None
+        child.drop()
+        self.hello, self._closed_at = None, math.inf
 
     def _fail_all(self, code: str, sentence: str, remedy: str, exit_code: int = 1) -> None:
         for request_id in list(self._pending):
@@ -248,13 +285,25 @@ class EngineClient:
 class _Pending:
     """A request without an answer yet."""
 
-    request: RecoverRequest | RerunRequest
+    request: Request
+    attached: str | Path | None = None
+    """File whose bytes travel with it."""
     deadline: float = math.inf
     """When its patience ends; infinite unless it was cancelled."""
 
     @property
     def is_cancelled(self) -> bool:
         return self.deadline < math.inf
+
+
+def _with_file(request: Request, path: str | Path, child: EngineProcess) -> Request | Cancel:
+    """The request with the file's bytes; runs in the thread that writes."""
+    try:
+        return replace(request, data=Path(path).read_bytes())
+    except OSError as error:
+        sentence = f"{path} cannot be read ({error.strerror or error})."
+        child.received.put(Failure(request.request_id, "unreadable_image", sentence, "Check the file.", 2))
+        return Cancel(request.request_id)  # of a request that it never got: it does nothing
 
 
 _open_clients: weakref.WeakSet[EngineClient] = weakref.WeakSet()

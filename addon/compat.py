@@ -78,3 +78,19 @@ def push_undo(name: str) -> None:
             bpy.ops.ed.undo_push(message=name)
     else:
         bpy.ops.ed.undo_push(message=name)
+
+
+def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
+    """The scene whose strips the Sequencer shows: from 5.0 it may be another than the window's."""
+    return getattr(context, "sequencer_scene", None) or context.scene
+
+
+def active_strip(context: bpy.types.Context) -> bpy.types.ID | None:
+    """The active strip of the Sequencer, if any."""
+    editor = sequencer_scene(context).sequence_editor
+    return editor.active_strip if editor else None
+
+
+def strips_of(editor: bpy.types.SequenceEditor) -> bpy.types.bpy_prop_collection:
+    """The strips of a sequence editor: `sequences` up to 4.3, `strips` from 4.4."""
+    return editor.strips if "strips" in editor.bl_rna.properties else editor.sequences

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's process and the three threads that move its bytes. No bpy."""
+"""The engine's process and the three threads that move its bytes and make messages of them. No bpy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import queue
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..wire import codec
@@ -19,12 +19,12 @@ _LAST_WORDS = 8  # lines
 
 
 class EngineProcess:
-    """A running child. Threads only move bytes between pipes and queues, so that nobody who asks it anything waits."""
+    """A running child. Threads move messages between pipes and queues, so that nobody who asks it anything waits."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], hello_deadline: float) -> None:
         self.hello_deadline = hello_deadline
-        self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        """What came from its stdout; None at the end."""
+        self.received: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        """Messages from its stdout; a WireError where it makes no sense and nothing more is read; None at the end."""
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
         self.process = subprocess.Popen(
@@ -39,9 +39,14 @@ class EngineProcess:
         for thread in self._threads:
             thread.start()
 
-    def send(self, message: Any) -> None:
-        """Put a message on its way; a writer of its own, because a picture can be larger than the pipe holds."""
+    def send(self, message: Any | Callable[[], Any]) -> None:
+        """Put a message, or what makes one, on its way: a picture can be larger than the pipe holds, a file slow."""
         self._outbox.put(message)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over and its last words have arrived. Returns at once."""
+        return self.process.poll() is not None and not self._threads[2].is_alive()
 
     def wait(self, timeout_s: float = 2.0) -> int | None:
         """Exit status, or None if it still lives after the timeout. Its last words have arrived then."""
@@ -66,8 +71,14 @@ class EngineProcess:
                 self.wait(1.0)
         self.kill()
 
+    def drop(self) -> None:
+        """End it now, and do not wait for that."""
+        self.process.kill()
+        self.send(None)
+        threading.Thread(target=self.process.wait, daemon=True).start()
+
     def kill(self) -> None:
-        """End it now."""
+        """End it now, and see to it."""
         if self.process.poll() is None:
             self.process.kill()
             self.wait(2.0)
@@ -76,8 +87,13 @@ class EngineProcess:
             thread.join(1.0)
 
     def _read(self) -> None:
-        while data := os.read(self.process.stdout.fileno(), _READ_BYTES):
-            self.received.put(data)
+        decoder = codec.Decoder()
+        try:
+            while data := os.read(self.process.stdout.fileno(), _READ_BYTES):
+                for message in decoder.feed(data):
+                    self.received.put(message)
+        except codec.WireError as error:
+            self.received.put(error)
         self.received.put(None)
         self.process.stdout.close()
 
@@ -86,7 +102,7 @@ class EngineProcess:
         try:
             with self.process.stdin as stdin:
                 while (message := self._outbox.get()) is not None:
-                    codec.write_message(stdin, message)
+                    codec.write_message(stdin, message() if callable(message) else message)
         except OSError:
             pass
 

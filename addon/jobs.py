@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recoveries under way: asks the engine, and draws what it answers, on Blender's main thread.
+"""What the engine was asked and has not finished yet, one after the other; answers are delivered on the main thread.
 
 With a window, an app timer calls `step` ten times a second; nothing ever waits, and no modal operator is needed that a
-newly opened file would end. In the background timers do not run, so `wait` calls `step` itself.
+newly opened file would end. In the background timers do not run, so `wait` calls `step` itself. Jobs hold no Blender
+data, which undo and newly opened files would pull away from under them.
 """
 
 from __future__ import annotations
@@ -10,62 +11,80 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import bpy
 
-from ..wire.messages import Failure, Hello, Progress, RecoverRequest, Recovery
-from . import compat, preferences
-from .client import EngineClient
+from ..wire.messages import Failure, Hello, Progress
+from . import compat, editors, preferences
+from .client import Answer, EngineClient, Request
 from .engine_command import engine_command
 from .errors import AddonError
-from .scene import Drawing, draw_recovery
-from .sources import Picture, image_behind, with_bytes
 
 _TICK_S = 0.1
+SILENT_S = 45.0
+"""After so long without a word from the engine, the panel says so."""
+
+Deliver = Callable[["Job", Answer], None]
 
 
-class Busy(AddonError):
-    """A recovery is under way already."""
-
-    remedy = "Wait for it, or cancel it in the panel."
-
-
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """One press of the button."""
+    """One request, from the press of the button until its answer is in the scene."""
 
-    picture: Picture
-    request: RecoverRequest
-    scene_name: str
+    title: str
+    """What the list calls it."""
+    request: Request
+    deliver: Deliver
+    """Called with the answer when it may change the scene. What it raises becomes the failure."""
+    attached: str | None = None
+    """File that travels with the request."""
     progress: Progress | None = None
     """The last that was heard."""
+    heard_at: float = field(default_factory=time.monotonic)
+    """When that was."""
+    answer: Answer | None = None
+    """Not delivered yet while the artist is in the middle of something."""
     failure: Failure | None = None
-    """Why there is no character, once that is sure."""
-    recovery: Recovery | None = None
-    """What the engine answered; not drawn yet while the artist is in the middle of something."""
-    drawing: Drawing | None = None
-    """What was drawn. Its objects may be deleted by the artist: do not keep it for long."""
+    """Why there is no result, once that is sure."""
+    is_delivered: bool = False
     notes: list[str] = field(default_factory=list)
     """Sentences worth a warning."""
 
     @property
+    def id(self) -> str:
+        """Of this job and its request."""
+        return self.request.request_id
+
+    @property
     def is_done(self) -> bool:
-        return self.failure is not None or self.drawing is not None
+        return self.failure is not None or self.is_delivered
 
 
 _client: EngineClient | None = None
-_job: Job | None = None
+_queue: list[Job] = []
+_last: Job | None = None
 
 
-def current() -> Job | None:
-    """The job under way, or the last one."""
-    return _job
+def queued() -> tuple[Job, ...]:
+    """All jobs that are not done, in the engine's order."""
+    return tuple(_queue)
+
+
+def last_done() -> Job | None:
+    """The job that was finished last, well or not, until another is started."""
+    return _last
+
+
+def is_engine_silent() -> bool:
+    """Whether the engine has said nothing for long of what it works on."""
+    return bool(_queue) and _queue[0].answer is None and time.monotonic() - _queue[0].heard_at > SILENT_S
 
 
 def is_running() -> bool:
     """Whether a job is under way."""
-    return _job is not None and not _job.is_done
+    return bool(_queue)
 
 
 def engine_hello() -> Hello | None:
@@ -73,123 +92,131 @@ def engine_hello() -> Hello | None:
     return _client.hello if _client else None
 
 
-def start(picture: Picture, scene: bpy.types.Scene, **fields) -> Job:
-    """Ask the engine for a recovery; `fields` are those of a RecoverRequest. Returns at once. Raises AddonError."""
-    global _job
-    if is_running():
-        raise Busy("A recovery is under way already.")
+def new_id() -> str:
+    """For a request."""
+    return uuid.uuid4().hex
+
+
+def start(title: str, request: Request, deliver: Deliver, attached: str | None = None) -> Job:
+    """Ask the engine; returns at once. Raises AddonError where there is no engine to ask."""
+    global _last
     client = _connect()
-    sent = with_bytes(picture) if preferences.sends_pictures() else picture
-    request = RecoverRequest(uuid.uuid4().hex, sent.source, sent.data, **fields)
-    _job = Job(picture, request, scene.name)
-    client.submit(request)
+    job = Job(title, request, deliver, attached)
+    _queue.append(job)
+    _last = None
+    client.submit(request, attached)
     if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=_TICK_S, persistent=True)
-    return _job
+    return job
+
+
+def again(job: Job) -> Job:
+    """Ask the same once more."""
+    return start(job.title, replace(job.request, request_id=new_id()), job.deliver, job.attached)
 
 
 def step() -> bool:
-    """Take what the engine said since the last call; draw if it is time. Returns whether a job is under way."""
+    """Take what the engine said since the last call; deliver if it is time. Returns whether there is more to do."""
     for message in _client.poll() if _client else ():
-        if _job is None or getattr(message, "request_id", None) != _job.request.request_id:
-            continue
+        job = next((job for job in _queue if job.id == getattr(message, "request_id", None)), None)
+        if job is None:
+            continue  # cancelled or forgotten in the meantime
+        job.heard_at = time.monotonic()
         if isinstance(message, Progress):
-            _job.progress = message
+            job.progress = message
         elif isinstance(message, Failure):
-            _job.failure = message
-        elif isinstance(message, Recovery):
-            _job.recovery = message
-    if is_running() and _job.recovery is not None and not compat.is_artist_busy():
-        _draw(_job)
-    return is_running()
+            job.failure = message
+        else:
+            job.answer = message
+    for job in list(_queue):
+        if job.answer is not None and not job.is_done and not compat.is_artist_busy():
+            _deliver(job)
+        if job.is_done:
+            _leave(job)
+    return bool(_queue) or (_client is not None and _client.is_busy)
 
 
 def wait(job: Job) -> None:
     """Wait until `job` is done. For scripts."""
-    while step():
+    while not job.is_done:
+        step()
         time.sleep(0.02)
 
 
-def cancel() -> None:
-    """Stop the job under way; it is done within seconds, with a failure called cancelled."""
-    if is_running():
-        if _job.recovery is None:
-            _client.cancel(_job.request.request_id)
-        else:
-            _job.failure = Failure(_job.request.request_id, "cancelled", "It was cancelled.", "")
+def cancel(job: Job | None = None) -> None:
+    """Stop a job, or all. It is done at once; the engine follows, or is replaced if it does not within seconds."""
+    for each in [job] if job is not None else list(_queue):
+        if not each.is_done:
+            each.failure = Failure(each.id, "cancelled", "It was cancelled.", "Start again when you like.")
+            _client.cancel(each.id)
+            _leave(each)
+
+
+def dismiss() -> None:
+    """Forget the job that was finished last."""
+    global _last
+    _last = None
 
 
 def stop() -> None:
-    """End the engine and the timer, and forget the job."""
-    global _client, _job
+    """End the engine and the timer, and forget all jobs."""
+    global _client
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     if _client is not None:
         _client.close()
-    _client = _job = None
+    _client = None
+    _queue.clear()
+    dismiss()
 
 
 @bpy.app.handlers.persistent
 def before_loading(*_) -> None:
     """Another file is opened: what is under way belongs to the old one."""
-    global _job
     cancel()
-    _job = None
+    dismiss()
 
 
 def _connect() -> EngineClient:
-    """The client, with the command that the preferences say now."""
+    """The client, with the command that the preferences say now; a change waits for an idle engine."""
     global _client
     command = engine_command(preferences.told_engine())
-    if _client is not None and _client.command != command:
+    if _client is not None and _client.command != command and not _client.is_busy:
         _client.close()
         _client = None
     _client = _client or EngineClient(command)
     return _client
 
 
-def _draw(job: Job) -> None:
-    """Draw the recovery as one undo step."""
-    camera = job.recovery.take.camera
-    scene = bpy.data.scenes.get(job.scene_name) or bpy.context.scene
+def _deliver(job: Job) -> None:
+    """Whatever goes wrong, the panel must not wait for ever."""
     try:
-        image = image_behind(job.picture, camera.width, camera.height)
-        if image is None:
-            job.notes.append("Blender cannot show this picture, so the camera has no background.")
-        job.drawing = draw_recovery(job.recovery, image, scene)
+        job.deliver(job, job.answer)
     except AddonError as error:
-        job.failure = Failure(job.request.request_id, "draw_error", error.sentence, error.remedy)
-        return
-    except Exception as error:  # whatever it is, the panel must not wait for ever
+        job.failure = Failure(job.id, error.code, error.sentence, error.remedy, error.exit_code)
+    except Exception as error:
         traceback.print_exc()
-        job.failure = Failure(job.request.request_id, "internal_error", f"Drawing failed ({error}).", AddonError.remedy)
-        return
-    if _client.version_note:
-        job.notes.append(_client.version_note)
-    job.recovery = None  # megabytes that nobody needs any more
-    compat.push_undo("Recover Body")
+        job.failure = Failure(job.id, "internal_error", f"Drawing failed ({error}).", AddonError.remedy)
+    else:
+        job.is_delivered = True
+        if _client is not None and _client.version_note:
+            job.notes.append(_client.version_note)
+    job.answer = None  # megabytes that nobody needs any more
+
+
+def _leave(job: Job) -> None:
+    global _last
+    if job in _queue:
+        _queue.remove(job)
+        _last = job
+        if _queue:
+            _queue[0].heard_at = time.monotonic()  # its turn begins
 
 
 def _tick() -> float | None:
-    running = step()
-    if not running and _job is not None and _job.drawing is not None:
-        _show(_job.drawing)
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "IMAGE_EDITOR"):
-                area.tag_redraw()
-    return _TICK_S if running else None
-
-
-def _show(drawing: Drawing) -> None:
-    """Look through the recovered camera, so that the character is seen on its picture at once."""
-    for window in bpy.context.window_manager.windows:
-        if drawing.camera.name in window.scene.objects:
-            look_through_camera(window.screen)
-
-
-def look_through_camera(screen: bpy.types.Screen) -> None:
-    """Let every 3D view of `screen` look through the scene's camera."""
-    for area in screen.areas:
-        if area.type == "VIEW_3D":
-            area.spaces.active.region_3d.view_perspective = "CAMERA"
+    before = [(job.id, job.progress) for job in _queue]
+    more = step()
+    after = [(job.id, job.progress) for job in _queue]
+    if before != after or is_engine_silent():
+        editors.redraw_sidebars()
+    return _TICK_S if more else None

@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buttons. Each says what is wanted and leaves the doing to plain functions."""
+"""The buttons around the work itself. Each says what is wanted and leaves the doing to plain functions."""
 
 from __future__ import annotations
 
 import bpy
 from bpy.props import StringProperty
 
-from . import jobs, properties
-from .errors import AddonError, SourceError
-from .sources import Picture, picture_from_file, picture_from_image
+from . import jobs, preferences, recovering
+from .errors import AddonError
+from .given_camera import given_camera
+from .properties import settings_of
+from .sources import Source, chosen_source, narrowed
+
+GIVEN = ("SCENE", "CLIP")
+"""Choices of the focal length that mean a camera Blender knows."""
 
 
-def chosen_picture(context: bpy.types.Context, filepath: str = "", image: str = "") -> Picture:
-    """What to recover from: the file or image named, else the Image Editor's image, else the panel's file.
-
-    Raises SourceError when there is none.
-    """
-    if filepath:
-        return picture_from_file(filepath)
-    if image:
-        if image not in bpy.data.images:
-            raise SourceError(f"There is no image called {image}.")
-        return picture_from_image(bpy.data.images[image])
-    space = context.space_data
-    if space is not None and space.type == "IMAGE_EDITOR" and space.image is not None:
-        return picture_from_image(space.image)
-    if path := getattr(context.scene, properties.PROPERTY).filepath:
-        return picture_from_file(path)
-    raise SourceError("No picture is chosen.")
+def request_from(context: bpy.types.Context, filepath: str = "", image: str = "") -> tuple[Source, dict]:
+    """What the panel says now: the source, and the fields of its request. Raises AddonError."""
+    settings = settings_of(context.scene)
+    source = chosen_source(context, filepath, image, settings.filepath)
+    source = narrowed(source, settings.frames, settings.frame_step, context.scene)
+    fields = settings.request_fields(source.path)
+    if settings.focal in GIVEN:
+        scene = bpy.data.scenes.get(source.scene_name) or context.scene
+        fields["given_camera"] = given_camera(settings.focal, source, scene, settings.lock_lens)
+    return source, fields
 
 
 class RECOVER_BODY_OT_recover(bpy.types.Operator):
-    """Find the people in the picture and draw each as a rigged character, seen through the recovered camera"""
+    """Find the people in the picture or clip and draw each as a rigged character, seen through the recovered camera"""
 
     bl_idname = "recover_body.recover"
     bl_label = "Recover Body"
@@ -40,18 +38,11 @@ class RECOVER_BODY_OT_recover(bpy.types.Operator):
     filepath: StringProperty(name="Picture", subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"})
     image: StringProperty(name="Image", description="Name of an image", options={"SKIP_SAVE", "HIDDEN"})
 
-    @classmethod
-    def poll(cls, _context) -> bool:
-        if jobs.is_running():
-            cls.poll_message_set("A recovery is under way")
-            return False
-        return True
-
     def execute(self, context):
-        settings = getattr(context.scene, properties.PROPERTY)
         try:
-            picture = chosen_picture(context, self.filepath, self.image)
-            job = jobs.start(picture, context.scene, **settings.request_fields())
+            source, fields = request_from(context, self.filepath, self.image)
+            keep_camera = settings_of(context.scene).focal == "SCENE"
+            job = recovering.start(source, context.scene, keep_camera, **fields)
         except AddonError as error:
             self.report({"ERROR"}, f"{error.sentence} {error.remedy}")
             return {"CANCELLED"}
@@ -67,18 +58,78 @@ class RECOVER_BODY_OT_recover(bpy.types.Operator):
 
 
 class RECOVER_BODY_OT_cancel(bpy.types.Operator):
-    """Stop the recovery that is under way; nothing in the file is changed"""
+    """Stop what is under way; nothing in the file is changed. Esc does the same"""
 
     bl_idname = "recover_body.cancel"
     bl_label = "Cancel"
+    bl_options = {"INTERNAL"}  # it changes no data, so there is nothing to undo
+
+    job: StringProperty(
+        name="Job", description="Which one; empty for the one that is worked on", options={"SKIP_SAVE", "HIDDEN"}
+    )
 
     @classmethod
     def poll(cls, _context) -> bool:
         return jobs.is_running()
 
     def execute(self, _context):
-        jobs.cancel()
+        found = next((job for job in jobs.queued() if self.job in ("", job.id)), None)
+        if found is None:
+            return {"CANCELLED"}  # it came to its end in the same moment
+        jobs.cancel(found)
         return {"FINISHED"}
 
 
-CLASSES = (RECOVER_BODY_OT_recover, RECOVER_BODY_OT_cancel)
+class RECOVER_BODY_OT_try_again(bpy.types.Operator):
+    """Ask the engine for the same once more; a new engine is started if the last one has ended"""
+
+    bl_idname = "recover_body.try_again"
+    bl_label = "Try Again"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context) -> bool:
+        return jobs.last_done() is not None
+
+    def execute(self, _context):
+        try:
+            job = jobs.again(jobs.last_done())
+        except AddonError as error:
+            self.report({"ERROR"}, f"{error.sentence} {error.remedy}")
+            return {"CANCELLED"}
+        if bpy.app.background:
+            jobs.wait(job)
+        return {"FINISHED"}
+
+
+class RECOVER_BODY_OT_dismiss(bpy.types.Operator):
+    """Put the message away"""
+
+    bl_idname = "recover_body.dismiss"
+    bl_label = "Dismiss"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, _context):
+        jobs.dismiss()
+        return {"FINISHED"}
+
+
+class RECOVER_BODY_OT_open_preferences(bpy.types.Operator):
+    """Open the add-on's preferences, where the engine is set up"""
+
+    bl_idname = "recover_body.open_preferences"
+    bl_label = "Set Up the Engine"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, _context):
+        bpy.ops.preferences.addon_show(module=preferences.ADDON)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    RECOVER_BODY_OT_recover,
+    RECOVER_BODY_OT_cancel,
+    RECOVER_BODY_OT_try_again,
+    RECOVER_BODY_OT_dismiss,
+    RECOVER_BODY_OT_open_preferences,
+)

@@ -4,13 +4,30 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
-from ..wire.messages import CameraHint
-from . import jobs
+from ..wire.messages import CameraHint, ChosenPerson
+from . import editors, jobs
+from .errors import AddonError
 
 PROPERTY = "recover_body"
 """`scene.recover_body` holds the settings."""
+
+
+class NobodyChosen(AddonError):
+    """The list of people is empty, or nobody in it is ticked."""
+
+    remedy = "Press Find People and tick somebody, or recover everybody."
+    exit_code = 2
 
 
 def _backends(_self, _context, _text: str) -> list[str]:
@@ -19,11 +36,41 @@ def _backends(_self, _context, _text: str) -> list[str]:
     return ["auto", *(b.name for b in hello.backends if b.ready)] if hello else ["auto", "landmarks"]
 
 
+def _redraw(_self, _context) -> None:
+    editors.redraw_pictures()
+
+
+class RECOVER_BODY_PG_person(bpy.types.PropertyGroup):
+    """Somebody who was found in a source."""
+
+    name: StringProperty(name="Name", description="What this person is called, also in the outliner", update=_redraw)
+    use: BoolProperty(name="Recover", description="Whether this person is recovered", default=True, update=_redraw)
+    source: StringProperty(description="Where the person was found")
+    frame: IntProperty(description="In which frame of it", default=1)
+    box_px: FloatVectorProperty(description="Left, top, right, bottom in pixels", size=4)
+    width: IntProperty(description="Of the picture the box belongs to, pixels")
+    height: IntProperty(description="Of the picture the box belongs to, pixels")
+
+
 class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
     """Settings of the next recovery."""
 
     filepath: StringProperty(
-        name="Picture", description="Photo to recover people from", subtype="FILE_PATH", options={"SKIP_SAVE"}
+        name="Picture",
+        description="Photo, movie or folder of numbered pictures to recover people from",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+    frames: EnumProperty(
+        name="Frames",
+        items=[
+            ("ALL", "Whole Clip", "Every frame that is shown"),
+            ("SCENE", "Scene Range", "The frames of the scene's range, or of its preview range"),
+            ("CURRENT", "This Frame", "Only the frame that is shown now, as a still"),
+        ],
+    )
+    frame_step: IntProperty(
+        name="Every", description="1 recovers every frame, 2 every other", default=1, min=1, soft_max=10
     )
     backend: StringProperty(
         name="Backend",
@@ -38,9 +85,13 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
             ("ALL", "Everybody", "Everyone who is found"),
             ("LARGEST", "Largest", "The person who is largest in the picture"),
             ("COUNT", "At Most", "So many at most, largest first"),
+            ("CHOSEN", "Chosen", "Those who are ticked in the list below"),
         ],
+        update=_redraw,
     )
     people_count: IntProperty(name="Count", description="How many people at most", default=2, min=1, max=100)
+    found: CollectionProperty(type=RECOVER_BODY_PG_person)
+    active_person: IntProperty(name="Person", update=_redraw)
     body: EnumProperty(
         name="Body",
         description="Which body carries the shape",
@@ -50,9 +101,16 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
         name="Focal Length",
         items=[
             ("AUTO", "From Picture", "From the file's EXIF data, else estimated"),
+            ("ESTIMATE", "Estimate", "From the bodies, whatever EXIF data says"),
             ("MM", "Millimetres", "The lens's focal length, and the sensor's length along the picture's longer side"),
             ("PX", "Pixels", "Focal length in pixels of the full picture"),
+            ("SCENE", "Scene's Camera", "The scene's active camera, as it is placed, aimed and animated, filmed this"),
+            ("CLIP", "Solved Clip", "The camera that Blender's tracker solved for the clip"),
         ],
+    )
+    lock_lens: BoolProperty(
+        name="Lock Lens",
+        description="Take the given camera's focal length in the middle of the shot for all of it, though it may zoom",
     )
     focal_mm: FloatProperty(name="Focal Length", default=35.0, min=1.0, max=2000.0, subtype="DISTANCE_CAMERA")
     sensor_mm: FloatProperty(
@@ -75,24 +133,41 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
         unit="LENGTH",
     )
 
-    def request_fields(self) -> dict:
-        """The settings as fields of a `RecoverRequest`."""
-        people = {"ALL": "all", "LARGEST": "largest", "COUNT": str(self.people_count)}[self.people]
+    def request_fields(self, source: str = "") -> dict:
+        """The settings as fields of a `RecoverRequest` for the source of that path. Raises NobodyChosen."""
+        people = {"LARGEST": "largest", "COUNT": str(self.people_count)}.get(self.people, "all")
+        chosen = self.chosen(source) if self.people == "CHOSEN" else ()
+        if self.people == "CHOSEN" and not chosen:
+            raise NobodyChosen("Nobody is chosen in this picture.")
         camera = {
-            "AUTO": CameraHint(),
+            "ESTIMATE": CameraHint(use_exif=False),
             "MM": CameraHint(focal_mm=self.focal_mm, sensor_mm=self.sensor_mm),
             "PX": CameraHint(fx_px=self.focal_px),
-        }[self.focal]
+        }.get(self.focal, CameraHint())
         return dict(
             backend=self.backend or "auto",
             people=people,
+            chosen=chosen,
             camera=camera,
             height_m=self.height_m if self.use_height else None,
             body=self.body,
         )
 
+    def chosen(self, source: str) -> tuple[ChosenPerson, ...]:
+        """Who is ticked in the list, of those found in that source."""
+        return tuple(
+            ChosenPerson(tuple(person.box_px), person.frame, person.name)
+            for person in self.found
+            if person.use and person.source == source
+        )
 
-CLASSES = (RECOVER_BODY_PG_settings,)
+
+CLASSES = (RECOVER_BODY_PG_person, RECOVER_BODY_PG_settings)
+
+
+def settings_of(scene: bpy.types.Scene) -> RECOVER_BODY_PG_settings:
+    """The settings of a scene."""
+    return getattr(scene, PROPERTY)
 
 
 def register() -> None:

@@ -5,12 +5,29 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, jobs, operators, panels, preferences, properties, result_operators, result_panel
+from . import (
+    command,
+    dropping,
+    jobs,
+    keymap,
+    operators,
+    panels,
+    people_operators,
+    people_overlay,
+    preferences,
+    properties,
+    result_operators,
+    result_panel,
+    view_operators,
+)
 
 CLASSES = (
     *preferences.CLASSES,
     *properties.CLASSES,
     *operators.CLASSES,
+    *people_operators.CLASSES,
+    *view_operators.CLASSES,
+    *dropping.CLASSES,
     *result_operators.CLASSES,
     *panels.CLASSES,
     *result_panel.CLASSES,
@@ -18,11 +35,13 @@ CLASSES = (
 
 
 def register() -> None:
-    """Classes, the scene's settings, the command line, and a word before another file is opened."""
+    """Classes, the scene's settings, the command line, boxes, the Esc key, and a word before another file is opened."""
     for kind in CLASSES:
         bpy.utils.register_class(kind)
     properties.register()
     command.register()
+    people_overlay.register()
+    keymap.register()
     bpy.app.handlers.load_pre.append(jobs.before_loading)
 
 
@@ -30,6 +49,8 @@ def unregister() -> None:
     """The same backwards; also ends the engine and the timer."""
     bpy.app.handlers.load_pre.remove(jobs.before_loading)
     jobs.stop()
+    keymap.unregister()
+    people_overlay.unregister()
     command.unregister()
     properties.unregister()
     for kind in reversed(CLASSES):

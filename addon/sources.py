@@ -1,106 +1,135 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the picture comes from: a file, an image that lies in the .blend, or one that was painted or generated here."""
+"""What to recover from: a file, an image, a strip or a clip, each with the frames that are shown and where they lie."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
 
+from ..wire.messages import ALL_FRAMES, FrameRange
+from . import compat
 from .errors import SourceError
-from .orientation import exif_orientation, upright
-from .pixels import new_image, read_pixels
-
-_UPRIGHT_TAG = "recover_body_upright_of"
+from .numbered import is_pattern, numbers_of
+from .timeline import SAME_FRAMES, FrameMap
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture, ready to be sent."""
+class Source:
+    """A picture or clip, ready to be sent."""
 
-    source: str
-    """Absolute path, or the image's name where there is no file."""
+    path: str
+    """Absolute path, a pattern of numbered pictures (shot_####.png), or a name where there is no file."""
     data: bytes | None = None
     """The encoded file where the engine cannot read it itself."""
     image_name: str = ""
-    """Name of the Blender image it came from; empty for a file."""
+    """The Blender image it came from."""
+    clip_name: str = ""
+    """The Blender movie clip it came from."""
+    is_clip: bool = False
+    """Whether it has several frames."""
+    frames: FrameRange = ALL_FRAMES
+    """The frames that are shown where it was taken from."""
+    timeline: FrameMap = SAME_FRAMES
+    """Where they are shown."""
+    scene_name: str = ""
+    """The scene on whose timeline they are shown, if any."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return Path(self.path).name or self.path
 
 
-def picture_from_file(path: str) -> Picture:
-    """A picture on disk. Raises SourceError when there is no such file."""
+def source_from_file(path: str) -> Source:
+    """A picture, movie, folder or pattern on disk. Raises SourceError when there is no such thing."""
     absolute = Path(bpy.path.abspath(path)).expanduser()
+    if is_pattern(str(absolute)):
+        return Source(str(absolute), is_clip=True, timeline=replace(SAME_FRAMES, sets_time=False))
+    if absolute.is_dir():
+        return Source(str(absolute.resolve()), is_clip=True, timeline=replace(SAME_FRAMES, sets_time=False))
     if not absolute.is_file():
         raise SourceError(f"There is no file {absolute}.", "Check the name, or choose another picture.")
-    return Picture(str(absolute.resolve()))
+    return Source(str(absolute.resolve()), is_clip=is_movie_name(absolute.name))
 
 
-def picture_from_image(image: bpy.types.Image) -> Picture:
-    """An image of the .blend: its file if that holds what is shown, else its bytes. Raises SourceError."""
-    if image.source not in ("FILE", "GENERATED"):
-        kind = image.source.lower()
-        raise SourceError(f"{image.name} is a {kind} image.", "Save the frame you want as a PNG or JPEG and open that.")
-    path = Path(bpy.path.abspath(image.filepath, library=image.library)) if image.filepath else None
-    if not image.is_dirty:
-        if image.packed_file is not None:
-            return Picture(image.name, bytes(image.packed_file.data), image.name)
-        if path is not None and path.is_file():
-            return Picture(str(path.resolve()), None, image.name)
-    if not image.has_data and not _load(image):
-        raise SourceError(
-            f"The file of {image.name} is missing or cannot be read.", "Find it with File > External Data."
-        )
-    return Picture(image.name, _encode(image), image.name)
+def is_movie_name(name: str) -> bool:
+    """Whether Blender would play a file of this name as a movie."""
+    return Path(name).suffix.lower() in bpy.path.extensions_movie
 
 
-def with_bytes(picture: Picture) -> Picture:
-    """The same picture, carrying its file's bytes, for an engine on another machine."""
-    if picture.data is not None:
-        return picture
-    return Picture(picture.source, Path(picture.source).read_bytes(), picture.image_name)
+def chosen_source(context: bpy.types.Context, filepath: str = "", image: str = "", setting: str = "") -> Source:
+    """The file or image named, else what the editor shows, else the panel's file (`setting`). Raises SourceError."""
+    from .source_clip import source_from_clip
+    from .source_image import source_from_image
+    from .source_strip import source_from_strip
+
+    if filepath:
+        return source_from_file(filepath)
+    if image:
+        if image not in bpy.data.images:
+            raise SourceError(f"There is no image called {image}.")
+        return source_from_image(bpy.data.images[image])
+    space = context.space_data
+    kind = space.type if space is not None else ""
+    if kind == "IMAGE_EDITOR" and space.image is not None:
+        return source_from_image(space.image, space.image_user)
+    if kind == "CLIP_EDITOR" and space.clip is not None:
+        return source_from_clip(space.clip)
+    if kind == "SEQUENCE_EDITOR" and (strip := compat.active_strip(context)) is not None:
+        return source_from_strip(strip, compat.sequencer_scene(context))
+    if setting:
+        return source_from_file(setting)
+    raise SourceError("No picture is chosen.")
 
 
-def image_behind(picture: Picture, width: int, height: int) -> bpy.types.Image | None:
-    """The image for the camera's background, `width` x `height` as the take has it; None if Blender cannot show it.
+def narrowed(source: Source, which: str, step: int, scene: bpy.types.Scene) -> Source:
+    """The same with the frames the artist asked for: ALL that are shown, those of the SCENE's range, or the CURRENT.
 
-    Blender ignores the orientation that cameras write into files, the engine obeys it: where the two differ, the
-    background is an upright copy, packed into the .blend.
+    Raises SourceError when the source shows none of them.
     """
-    image = bpy.data.images.get(picture.image_name) if picture.image_name else None
+    if not source.is_clip:
+        return source
+    if which == "ALL":
+        return replace(source, frames=replace(source.frames, step=step))
+    if which == "CURRENT":
+        first, last = scene.frame_current, scene.frame_current
+    elif scene.use_preview_range:
+        first, last = scene.frame_preview_start, scene.frame_preview_end
+    else:
+        first, last = scene.frame_start, scene.frame_end
+    low, high = sorted(round(float(n)) for n in source.timeline.to_source([first, last]))
+    low = max(low, source.frames.first)
+    high = high if source.frames.last is None else min(high, source.frames.last)
+    if low > high:
+        asked = f"frame {first}" if first == last else f"frames {first} to {last}"
+        raise SourceError(f"{source.title} is not shown at {asked} of the timeline.", "Go to a frame that shows it.")
+    return replace(source, frames=FrameRange(low, high, step))
+
+
+def frame_shown(source: Source, scene: bpy.types.Scene) -> int:
+    """The frame of the source that the timeline shows now; the nearest one it has."""
+    if not source.is_clip:
+        return 1
+    shown = round(float(source.timeline.to_source([scene.frame_current])[0]))
+    last = shown if source.frames.last is None else source.frames.last
+    return max(source.frames.first, min(shown, last))
+
+
+def frame_count(source: Source) -> int:
+    """Frames of a movie or a numbered sequence on disk, as Blender counts them. Raises SourceError."""
+    path = Path(source.path)
+    if not path.is_file():
+        numbers = numbers_of(source.path)
+        if not numbers:
+            raise SourceError(f"There are no pictures {source.path}.", "Check the name.")
+        return numbers[-1]
     try:
-        if image is None:
-            image = bpy.data.images.load(picture.source, check_existing=True)
-        is_movie = image.source == "MOVIE"  # which the engine turns upright too, but may be far too large to read here
-        orientation = 1 if is_movie else exif_orientation(picture.data or Path(picture.source).read_bytes())
-    except (RuntimeError, OSError):
-        return None  # moved or deleted in the meantime
-    if not _load(image):
-        return None
-    if orientation > 1:
-        image = _upright_copy(image, orientation)
-    return image if tuple(image.size) == (width, height) else None
-
-
-def _load(image: bpy.types.Image) -> bool:
-    """Whether the image has pixels; asking for its size reads the file."""
-    return min(image.size) > 0
-
-
-def _encode(image: bpy.types.Image) -> bytes:
-    """What the image shows now, as PNG bytes."""
-    copy = new_image("Recover Body source", read_pixels(image))
+        clip = bpy.data.movieclips.load(source.path)
+    except RuntimeError:
+        raise SourceError(f"{source.title} cannot be read.", "Choose another file.") from None
     try:
-        copy.pack()
-        return bytes(copy.packed_file.data)
+        return clip.frame_duration
     finally:
-        bpy.data.images.remove(copy)
-
-
-def _upright_copy(image: bpy.types.Image, orientation: int) -> bpy.types.Image:
-    for existing in bpy.data.images:
-        if existing.get(_UPRIGHT_TAG) == image.name:
-            return existing
-    copy = new_image(f"{image.name} upright", upright(read_pixels(image), orientation))
-    copy.pack()
-    copy[_UPRIGHT_TAG] = image.name
-    return copy
+        bpy.data.movieclips.remove(clip)

@@ -59,7 +59,7 @@ def initial_camera(width: int, height: int, hint: CameraHint, exif_focal_36mm: f
         focal_px, source, sigma = hint.fx_px, "given", 0.0
     elif hint.focal_mm is not None:
         focal_px, source, sigma = hint.focal_mm / hint.sensor_mm * longer, "given", 0.0
-    elif exif_focal_36mm is not None:
+    elif exif_focal_36mm is not None and hint.use_exif:
         focal_px, source, sigma = exif_focal_36mm / FULL_FRAME_MM * longer, "exif", EXIF_SIGMA
     else:
         focal_px = math.hypot(width, height) / (2 * math.tan(ASSUMED_DIAGONAL_FOV_RAD / 2))

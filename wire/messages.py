@@ -62,6 +62,8 @@ class CameraHint:
     """Width of the sensor along the picture's longer side, millimetres (36 is full frame)."""
     fx_px: float | None = None
     """Focal length in pixels of the full image; wins over `focal_mm`."""
+    use_exif: bool = True
+    """Whether the file's EXIF data may tell the focal length where nothing is given."""
     cx_px: float | None = None
     """Principal point from the left edge; None means the centre."""
     cy_px: float | None = None
