@@ -2,7 +2,8 @@
 """Every difference between Blender versions that the add-on meets, found by looking for the feature, not the number.
 
 4.2 and 4.3 have one flat action per datablock. From 4.4 an action has slots, one for each datablock that shares it, and
-5.0 dropped the old door. 5.0 also moved the selection of bones from the bone to the pose bone.
+5.0 dropped the old door. 5.0 also moved the selection of bones from the bone to the pose bone. A sequence editor has
+`sequences` up to 4.3 and `strips` from 4.4, and from 5.0 it may show another scene than the window.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import compat, editors, jobs, operators, people, people_operators, source_strip, view_operators
+from . import compat, editors, jobs, operators, people_operators, source_strip, view_operators
 from .dropping import CATEGORY
 from .operators import GIVEN
 from .properties import settings_of

@@ -72,9 +72,7 @@ def person_at(
         and person.box_px[0] <= x_px <= person.box_px[2]
         and person.box_px[1] <= y_px <= person.box_px[3]
     ]
-    return min(
-        there, key=lambda p: (p.box_px[2] - p.box_px[0]) * (p.box_px[3] - p.box_px[1]), default=None
-    )
+    return min(there, key=lambda p: (p.box_px[2] - p.box_px[0]) * (p.box_px[3] - p.box_px[1]), default=None)
 
 
 def overlap(a, b) -> float:

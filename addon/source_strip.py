@@ -94,8 +94,10 @@ def _frames_per_frame(strip: bpy.types.ID, source: Source, scene: bpy.types.Scen
     if strip.type != "MOVIE" or not strip.fps:
         return 1.0
     rate = strip.fps / (scene.render.fps / scene.render.fps_base)
-    content = frame_count(source) - strip.animation_offset_start - strip.animation_offset_end if abs(rate - 1) > 1e-6 else 0
-    return rate if content and content != strip.frame_duration else 1.0
+    if abs(rate - 1) < 1e-6:
+        return 1.0
+    content = frame_count(source) - strip.animation_offset_start - strip.animation_offset_end
+    return 1.0 if content == strip.frame_duration else rate
 
 
 def _pictures(strip: bpy.types.ID) -> Source:

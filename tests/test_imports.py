@@ -25,7 +25,7 @@ LIBRARIES = {
     "wire": {"numpy"},
     "models": {"numpy", "safetensors", "torch"},
     "engine": {"numpy", "torch", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "threadpoolctl"},
-    "addon": {"numpy", "bpy", "bmesh", "mathutils", "gpu", "gpu_extras"},
+    "addon": {"numpy", "bpy", "blf", "bmesh", "mathutils", "gpu", "gpu_extras"},
     "blender_scripts": {"numpy", "bpy", "mathutils"},
 }
 # These write shipped data files once; what they need is told in their own documentation.

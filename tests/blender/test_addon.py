@@ -180,14 +180,14 @@ def test_a_generated_image(bpy, addon, float_buffer):
 
 
 def test_a_packed_image_and_one_with_unsaved_strokes(bpy, addon, picture):
-    from recover_body.addon.sources import picture_from_image
+    from recover_body.addon.source_image import source_from_image
 
     image = bpy.data.images.load(picture)
-    assert picture_from_image(image).data is None
+    assert source_from_image(image).data is None
     image.pack()
-    assert picture_from_image(image).data == Path(picture).read_bytes()
+    assert source_from_image(image).data == Path(picture).read_bytes()
     image.pixels[0] = 0.9
-    assert picture_from_image(image).data not in (None, Path(picture).read_bytes())
+    assert source_from_image(image).data not in (None, Path(picture).read_bytes())
     image.filepath, image.name = "", "only here.png"
     assert bpy.ops.recover_body.recover(image="only here.png") == {"FINISHED"}
 
@@ -244,18 +244,24 @@ def test_upright_turns_as_exif_means_it():
 # ---- polling, as with a window
 
 
+def start(bpy, picture, **fields):
+    """A job that nobody waits for."""
+    from recover_body.addon import recovering
+    from recover_body.addon.sources import source_from_file
+
+    return recovering.start(source_from_file(picture), bpy.context.scene, backend="fake", **fields)
+
+
 def test_polling_and_cancelling(bpy, addon, picture, monkeypatch):
     from recover_body.addon import jobs
-    from recover_body.addon.operators import chosen_picture
 
     monkeypatch.setenv("RECOVER_BODY_FAKE", "slow:30")
     before = inventory(bpy)
-    job = jobs.start(chosen_picture(bpy.context, picture), bpy.context.scene, backend="fake")
+    job = start(bpy, picture)
     deadline = time.monotonic() + 60
     while job.progress is None and time.monotonic() < deadline:
         assert jobs.step()
         time.sleep(0.02)
-    assert not bpy.ops.recover_body.recover.poll(), "one at a time"
     assert bpy.ops.recover_body.cancel.poll()
     started = time.monotonic()
     bpy.ops.recover_body.cancel()
@@ -267,12 +273,11 @@ def test_polling_and_cancelling(bpy, addon, picture, monkeypatch):
 
 def test_opening_another_file_forgets_the_job(bpy, addon, picture, monkeypatch):
     from recover_body.addon import jobs
-    from recover_body.addon.operators import chosen_picture
 
     monkeypatch.setenv("RECOVER_BODY_FAKE", "slow:1")
-    jobs.start(chosen_picture(bpy.context, picture), bpy.context.scene, backend="fake")
+    start(bpy, picture)
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert not jobs.is_running() and jobs.current() is None
+    assert not jobs.is_running() and jobs.last_done() is None
     for _ in range(60):
         jobs.step()
         time.sleep(0.05)
