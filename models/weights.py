@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..wire.places import data_folder
 from .errors import DamagedFile, ModelsError, NotImported
 from .tensor_file import sha256_of
 
@@ -86,17 +86,6 @@ def find(entry_id: str) -> Entry:
         if entry.id == entry_id:
             return entry
     raise ModelsError(f"There is no {entry_id!r}; there are {', '.join(entry.id for entry in all_entries())}.")
-
-
-def data_folder() -> Path:
-    """Where this user's imported files live; RECOVER_BODY_DATA names another place."""
-    if chosen := os.environ.get("RECOVER_BODY_DATA"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "Recover Body"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "Recover Body"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "recover-body"
 
 
 def models_folder() -> Path:
