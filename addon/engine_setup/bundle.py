@@ -57,9 +57,11 @@ def make_bundle(target: Path, accelerator: Accelerator, options: SetupOptions, p
 
 def _download(folder: Path, accelerator: Accelerator, options: SetupOptions, places: Places, report: Report) -> None:
     folder.mkdir()
-    python = find_python(options, places, report)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        run_watched(module_command(python, "venv", scratch), report)  # a pip that surely fits
+        environment = places.current()
+        if environment is None:  # a pip is needed, of the very Python that will install
+            environment = Path(scratch)
+            run_watched(module_command(find_python(options, places, report), "venv", scratch), report)
         layers = layers_for(accelerator)
         for number, layer in enumerate(layers):
             report.share(number / len(layers), (number + 1) / len(layers))
@@ -71,7 +73,7 @@ def _download(folder: Path, accelerator: Accelerator, options: SetupOptions, pla
 
             def download(extra: list[str], layer=layer, look=look) -> None:
                 arguments = ["download", "--dest", str(folder), *pip.layer_arguments(layer, options), *extra]
-                pip.run_pip(python_of(Path(scratch)), arguments, options, places, report, look)
+                pip.run_pip(python_of(environment), arguments, options, places, report, look)
 
             with_torch_build(layer, accelerator, options, report, download)
 

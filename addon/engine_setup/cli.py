@@ -203,8 +203,13 @@ def _cancel_when_stdin_ends(report: Report) -> None:
 class _Json:
     """One object per line."""
 
+    def __init__(self) -> None:
+        self._last = ""
+
     def progress(self, fraction: float, text: str) -> None:
-        self.say(text, event="progress", fraction=round(fraction, 3))
+        if text != self._last:
+            self.say(text, event="progress", fraction=round(fraction, 3))
+        self._last = text
 
     def say(self, text: str, **fields: object) -> None:
         try:

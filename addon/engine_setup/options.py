@@ -44,7 +44,7 @@ TORCH = Layer("torch", "Torch, for the neural backends", ("torch", "safetensors"
 BASE = Layer("base", "Engine", ("numpy", "cv2", "PIL", "av", "mediapipe", "threadpoolctl"))
 
 # MB to download and MB on disk, measured on Linux; CUDA's libraries change from torch to torch, so theirs is rounded.
-_SIZES_MB = {"base": (220, 520), "cpu": (200, 860), "mps": (110, 500), "cuda": (3000, 6500)}
+_SIZES_MB = {"base": (170, 500), "cpu": (200, 860), "mps": (110, 500), "cuda": (3000, 6500)}
 _PYTHON_MB = 70
 """The virtual environment itself, and a Python where none is there."""
 

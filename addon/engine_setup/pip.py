@@ -49,7 +49,8 @@ def install(
 ) -> None:
     """`pip install arguments` into an environment. Raises a SetupError."""
     growth = _Growth(environment, places, title, expected_mb, report)
-    run_pip(python_of(environment), ["install", *arguments], options, places, report, growth)
+    # Not compiled here: most of it is never imported, and what is, is compiled then (see verify.serve_command).
+    run_pip(python_of(environment), ["install", "--no-compile", *arguments], options, places, report, growth)
 
 
 def run_pip(python: Path, arguments: list[str], options: SetupOptions, places: Places, report: Report, on_look) -> None:

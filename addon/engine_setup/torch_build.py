@@ -25,7 +25,8 @@ def with_torch_build(
     run: Callable[[list[str]], None],
 ) -> None:
     """Call `run` with what pip is asked for besides the layer's list; a second time where the first is not had."""
-    if layer is not TORCH or accelerator is not Accelerator.CPU or not _default_brings_cuda():
+    asks_first = layer is TORCH and accelerator is Accelerator.CPU and _default_brings_cuda() and not options.bundle
+    if not asks_first:
         run([])
         return
     pin = torch_pin(options.requirements)

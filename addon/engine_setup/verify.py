@@ -89,7 +89,7 @@ def check_imports(environment: Path, layers: tuple[Layer, ...], report: Report) 
     """Import what each layer is for, in its Python. Raises EngineDamaged."""
     modules = [module for layer in layers for module in layer.imports]
     program = f"import importlib\nfor name in {modules!r}:\n    importlib.import_module(name)"
-    status, words = run_watched([str(python_of(environment)), "-s", "-B", "-c", program], report)
+    status, words = run_watched([*_python(environment), "-c", program], report)
     if status != 0:
         last = words.splitlines()[-1] if words else f"status {status}"
         raise EngineDamaged(f"The engine's packages do not load: {last}.")
@@ -101,15 +101,18 @@ def torch_devices(environment: Path, report: Report) -> str:
         "import torch; print('cuda' if torch.cuda.is_available() else "
         "'mps' if torch.backends.mps.is_available() else '')"
     )
-    status, words = run_watched([str(python_of(environment)), "-s", "-B", "-c", program], report)
+    status, words = run_watched([*_python(environment), "-c", program], report)
     return words.splitlines()[-1].strip() if status == 0 and words else ""
 
 
 def serve_command(environment: Path) -> tuple[str, ...]:
-    """What starts the engine of this add-on in that environment. Compiled modules go there, not beside the add-on."""
-    cache = environment.parent.parent / "cache-of-modules"
-    launch = PACKAGE_ROOT / "engine" / "launch.py"
-    return (str(python_of(environment)), "-s", "-u", "-X", f"pycache_prefix={cache}", str(launch), "serve")
+    """What starts the engine of this add-on in that environment."""
+    return (*_python(environment), str(PACKAGE_ROOT / "engine" / "launch.py"), "serve")
+
+
+def _python(environment: Path) -> tuple[str, ...]:
+    """Its Python, which keeps compiled modules in the environment: those of the add-on must not land beside them."""
+    return (str(python_of(environment)), "-s", "-u", "-X", f"pycache_prefix={environment / 'compiled'}")
 
 
 def handshake(command: tuple[str, ...], report: Report) -> dict:
