@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the engine is, when nobody said: with which Python to start the engine that lies beside this add-on."""
+"""Where the engine is, when nobody said: with which Python to start the engine that lies beside this add-on.
+
+In this order: the variable RECOVER_BODY_ENGINE_PYTHON, a `.venv` beside the add-on (developers), the environment that
+the preferences installed, and the Python that has Blender as a module.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from pathlib import Path
 
 import bpy
 
+from .engine_setup.places import engine_places, python_of
+from .engine_setup.verify import serve_command
 from .errors import EngineNotFound
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -25,19 +31,26 @@ def engine_command(told: str = "") -> tuple[str, ...]:
     if told.strip():
         words = _split(told.strip())
         return _serve_with(words[0]) if len(words) == 1 and _is_python(words[0]) else words
-    for python in _pythons():
-        return _serve_with(python)
+    for command in _found():
+        return command
     raise EngineNotFound("No engine was found: there is no Python environment for it yet.")
 
 
-def _pythons() -> Iterator[str]:
+def other_verb(command: tuple[str, ...], *verb: str) -> tuple[str, ...]:
+    """The engine's command with another verb instead of `serve`, e.g. `doctor --json`."""
+    return (*(command[:-1] if command[-1:] == ("serve",) else command), *verb)
+
+
+def _found() -> Iterator[tuple[str, ...]]:
     if python := os.environ.get(PYTHON_VARIABLE):
-        yield python
-    inside = Path(".venv") / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if (PACKAGE_ROOT / inside).exists():
-        yield str(PACKAGE_ROOT / inside)
+        yield _serve_with(python)
+    developers = python_of(PACKAGE_ROOT / ".venv")
+    if developers.exists():
+        yield _serve_with(str(developers))
+    if (installed := engine_places().current()) is not None:
+        yield serve_command(installed)
     if not bpy.app.binary_path and sys.executable:
-        yield sys.executable  # Blender is a module of an ordinary Python, which may have the engine's packages too
+        yield _serve_with(sys.executable)  # an ordinary Python, which may have the engine's packages too
 
 
 def _serve_with(python: str) -> tuple[str, ...]:

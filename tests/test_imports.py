@@ -32,7 +32,13 @@ LIBRARIES = {
 BUILDERS = ("models/body/builder/", "models/pose_prior.py")
 
 NAMES_THE_PACKAGE = ROOT / "engine" / "launch.py"
-LIGHT_ENTRANCES = ("recover_body", "recover_body.wire", "recover_body.addon.client", "recover_body.engine.__main__")
+LIGHT_ENTRANCES = (
+    "recover_body",
+    "recover_body.wire",
+    "recover_body.addon.client",
+    "recover_body.addon.engine_setup.cli",
+    "recover_body.engine.__main__",
+)
 
 
 def product_files() -> list[Path]:

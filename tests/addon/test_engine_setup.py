@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine's set-up, really done: environments are made, killed on the way, taken up, damaged, mended and removed.
 
-Kept small: the pinned lists are replaced by two of ours, and packages come from a folder. The engine that is started at
-the end is the real one; with numpy alone it can say Hello, and that its backends lack their packages.
+Kept small: the pinned lists are replaced by two of ours, and packages come from a folder; what the engine needs is lent
+by the Python that runs this. The engine that is started at the end is the real one.
 """
 
 import json
@@ -26,7 +26,7 @@ from recover_body.addon.engine_setup.state import State, look
 
 from ..conftest import ROOT
 from .test_client import wait_for_end
-from .wheels import make_wheel, pack_installed
+from .wheels import lend_packages, make_wheel
 
 SCRIPT = ROOT / "blender_scripts" / "setup_engine.py"
 
@@ -49,8 +49,8 @@ def sources(tmp_path_factory):
     """A folder of wheels, and pinned lists that ask for them."""
     folder = tmp_path_factory.mktemp("sources")
     make_wheel(folder / "wheels", "toytorch", "1.0", {"toytorch.py": b"value = 1\n"})
-    pack_installed(folder / "wheels", "numpy")
-    write_lists(folder / "lists", "toytorch==1.0", "numpy==1.26.4")
+    lend_packages(folder / "wheels", "lender", "1.0")
+    write_lists(folder / "lists", "toytorch==1.0", "lender==1.0")
     return folder
 
 
@@ -77,7 +77,7 @@ def report_of(places, told=None):
 
 
 def test_the_life_of_an_engine(tmp_path, sources, chosen, monkeypatch):
-    """Killed, resumed, damaged, mended, badly upgraded, well upgraded, removed, and back from a bundle."""
+    """Killed, resumed, damaged, mended, badly upgraded, well upgraded from an offline bundle, and removed."""
     monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path / "data"))
     places = Places(tmp_path / "data" / "engine")
     lists = chosen.requirements
@@ -123,48 +123,42 @@ def test_the_life_of_an_engine(tmp_path, sources, chosen, monkeypatch):
     assert places.current() == begun, "mended, not made anew"
 
     # An upgrade that fails leaves the old one in use, whether a package is missing …
-    newer = replace(
-        chosen, requirements=write_lists(sources / "newer", "toytorch==2.0", "numpy==1.26.4\ntoyextra==1.0")
-    )
+    newer = replace(chosen, requirements=write_lists(sources / "newer", "toytorch==2.0", "lender==1.0"))
     assert look(places, newer.requirements).state is State.OUTDATED
+    with pytest.raises(errors.NotInSources, match=r"toytorch==2\.0"):
+        installer.install(newer, places, report_of(places))
+    # … or everything is there and does not work. Packages come from a bundle now, and from nowhere else.
     moody = b"import os\nif 'NO_CARD' in os.environ:\n    raise ImportError('no card')\n"
     make_wheel(sources / "wheels", "toytorch", "2.0", {"toytorch.py": moody})
-    with pytest.raises(errors.NotInSources, match="toyextra"):
-        installer.install(newer, places, report_of(places))
-    # … or everything is there and does not work.
-    make_wheel(sources / "wheels", "toyextra", "1.0", {"toyextra.py": b""})
+    bundle = make_bundle(tmp_path / "bundle.zip", Accelerator.CPU, newer, places, report_of(places))
+    bundled = replace(newer, find_links=str(tmp_path / "nowhere"), bundle=str(bundle))
     monkeypatch.setenv("NO_CARD", "1")
     with pytest.raises(errors.EngineDamaged, match="no card"):
-        installer.install(newer, places, report_of(places))
+        installer.install(bundled, places, report_of(places))
     monkeypatch.delenv("NO_CARD")
     assert places.current() == begun and package.read_bytes() == b"value = 1\n"
-    installer.verify(places, report_of(places))
     status = look(places, lists)
     assert status.state is State.READY and "no card" in status.unfinished.failure
 
     # One that succeeds takes its place, and clears up.
-    installer.install(newer, places, report_of(places))
+    assert installer.install(bundled, places, report_of(places)).accelerator == "cpu"
     assert places.current() != begun and not begun.exists() and not places.others()
     assert look(places, newer.requirements).state is State.READY
 
-    bundle = make_bundle(tmp_path / "bundle.zip", Accelerator.CPU, newer, places, report_of(places))
-
-    assert installer.uninstall(places, report_of(places)) > 50
-    assert look(places, lists).state is State.ABSENT and not places.root.exists()
-    assert weights.read_bytes() == b"mine"
-
-    # From the bundle, with no other source of packages.
-    alone = replace(newer, find_links=str(tmp_path / "nowhere"), bundle=str(bundle))
-    assert installer.install(alone, places, report_of(places)).accelerator == "cpu"
+    # A damaged bundle, or one for another kind of machine, changes nothing.
     damaged = bytearray(bundle.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "damaged.zip").write_bytes(damaged)
     with pytest.raises(errors.UnusableBundle):
-        installer.install(replace(alone, bundle=str(tmp_path / "damaged.zip")), places, report_of(places))
-    monkeypatch.setattr("platform.machine", lambda: "abacus")
-    with pytest.raises(errors.UnusableBundle, match="abacus"):
-        installer.install(alone, places, report_of(places))
-    assert look(places, newer.requirements).state is State.READY, "what was installed stays"
+        installer.install(replace(bundled, bundle=str(tmp_path / "damaged.zip")), places, report_of(places))
+    with monkeypatch.context() as other, pytest.raises(errors.UnusableBundle, match="abacus"):
+        other.setattr("platform.machine", lambda: "abacus")
+        installer.install(bundled, places, report_of(places))
+    assert look(places, newer.requirements).state is State.READY
+
+    assert installer.uninstall(places, report_of(places)) > 5
+    assert look(places, lists).state is State.ABSENT and not places.root.exists()
+    assert weights.read_bytes() == b"mine"
 
 
 def as_arguments(chosen):

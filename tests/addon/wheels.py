@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small package sources on disk: wheels made here, and an installed package packed into a wheel again."""
+"""Small package sources on disk: wheels made here."""
 
 import base64
 import hashlib
-import importlib.metadata
 import zipfile
 from pathlib import Path
 
@@ -20,16 +19,11 @@ def make_wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -
     return _write(folder / f"{name}-{version}-py3-none-any.whl", files, f"{info}/RECORD")
 
 
-def pack_installed(folder: Path, name: str) -> Path:
-    """The wheel of a package that this Python has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = importlib.metadata.distribution(name)
-    tag = next(line.split(": ")[1] for line in found.read_text("WHEEL").splitlines() if line.startswith("Tag"))
-    inside = [path for path in found.files if ".." not in path.parts and "tests" not in path.parts]
-    kept = [path for path in inside if path.suffix != ".pyc" and path.name not in ("RECORD", "INSTALLER", "REQUESTED")]
-    files = {path.as_posix(): Path(found.locate_file(path)).read_bytes() for path in kept}
-    record = next(path for path in found.files if path.name == "RECORD").as_posix()
-    return _write(folder / f"{found.name}-{found.version}-{tag}.whl", files, record)
+def lend_packages(folder: Path, name: str, version: str) -> Path:
+    """A wheel that lends an environment all packages of this Python, by a line in a .pth file: nothing to unpack."""
+    import numpy
+
+    return make_wheel(folder, name, version, {f"{name}.pth": str(Path(numpy.__file__).parent.parent).encode()})
 
 
 def _write(path: Path, files: dict[str, bytes], record: str) -> Path:
