@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import __version__
-from ..errors import UnusableBundle
 from . import pip
+from .errors import UnusableBundle
 from .options import Accelerator, SetupOptions, digest, layer_mb, layers_for
 from .places import Places, python_of, remove_tree, tree_bytes
 from .process import module_command, run_watched

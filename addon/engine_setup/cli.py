@@ -15,8 +15,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import AddonError, SetupError
+from ..errors import AddonError
 from . import bundle, installer
+from .errors import SetupError
 from .options import REQUIREMENTS, Accelerator, SetupOptions, detect_accelerator
 from .places import Places, engine_places
 from .report import Report

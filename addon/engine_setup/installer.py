@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import __version__
-from ..errors import AddonError, EngineDamaged, NoSpace, NotInstalled, SetupError
+from ..errors import AddonError
 from . import pip
 from .bundle import open_bundle
+from .errors import EngineDamaged, NoSpace, NotInstalled, SetupError
 from .options import Accelerator, Layer, SetupOptions, detect_accelerator, digest, layer_mb, layers_for, total_mb
 from .places import (
     COMPLETE,

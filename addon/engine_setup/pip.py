@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import NoNetwork, NoSpace, NotInSources, SetupError
 from ..redact import without_secrets
+from .errors import NoNetwork, NoSpace, NotInSources, SetupError
 from .options import Layer, SetupOptions
 from .places import Places, python_of, remove_tree, site_packages, tree_bytes
 from .process import clean_environment, module_command, run_watched

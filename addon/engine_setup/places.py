@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ...wire.places import data_folder
-from ..errors import SetupBusy
+from .errors import SetupBusy
 
 INCOMPLETE, COMPLETE = "incomplete", "complete"
 _RECORD = "recover-body.json"

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import NoPython
+from .errors import NoPython
 from .options import SetupOptions
 from .places import Places, python_of, remove_tree
 from .process import clean_environment, module_command, run_watched

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import SetupCancelled
 from ..redact import without_secrets
+from .errors import SetupCancelled
 
 _KEPT_BYTES = 2_000_000  # a longer log is put aside before the next entry
 

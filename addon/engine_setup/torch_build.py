@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from ..errors import NotInSources
+from .errors import NotInSources
 from .options import TORCH, Accelerator, Layer, SetupOptions, torch_pin
 from .report import Report
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
-from ..errors import EngineDamaged
+from .errors import EngineDamaged
 from .options import PACKAGE_ROOT, Layer
 from .places import Record, python_of, site_packages
 from .process import clean_environment, run_watched

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from recover_body.addon import errors
-from recover_body.addon.engine_setup import installer, options, state, torch_build
+from recover_body.addon.engine_setup import errors, installer, options, state, torch_build
 from recover_body.addon.engine_setup.bundle import make_bundle
 from recover_body.addon.engine_setup.options import Accelerator, Layer, SetupOptions
 from recover_body.addon.engine_setup.places import Places, read_record, site_packages
