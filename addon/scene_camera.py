@@ -100,7 +100,7 @@ def _play_behind(user: bpy.types.ImageUser, take: Take, timeline: FrameMap, lens
     first, last = int(np.floor(ends[0])), int(np.ceil(ends[1]))
     user.frame_start, user.frame_duration, user.use_auto_refresh = first, last - first + 1, True
     scene_frames = np.arange(first, last + 1)
-    offsets = np.floor(timeline.to_source(scene_frames) + 1e-6).astype(int) - (scene_frames - first + 1)
+    offsets = timeline.shown_at(scene_frames) - (scene_frames - first + 1)
     user.frame_offset = int(offsets[0])
     if timeline.is_one_to_one:
         return

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,10 +60,12 @@ def source_from_strip(strip: bpy.types.ID, scene: bpy.types.Scene) -> Source:
         return replace(source, timeline=FrameMap.starting(1, strip.frame_final_start), scene_name=scene.name)
     first = content_first + strip.animation_offset_start
     timeline = _timeline(strip, source, first, scene)
-    shown = sorted(timeline.to_source([strip.frame_final_start, strip.frame_final_end - 1]))
-    low, high = max(first, math.ceil(shown[0] - 0.5)), math.floor(shown[1] + 0.5)
+    low, high = sorted(timeline.shown_at([strip.frame_final_start, strip.frame_final_end - 1]).tolist())
+    low = max(first, low)
     if source.frames.last is not None:
         high = min(high, source.frames.last)
+    elif not timeline.is_one_to_one:  # where the last frame of the file may last longer than others
+        high = min(high, frame_count(source) - strip.animation_offset_end)
     if low > high:
         raise SourceError(f"The strip {strip.name} shows none of its frames.", "Trim it less.")
     return replace(source, frames=FrameRange(low, high), timeline=timeline, scene_name=scene.name)

@@ -99,7 +99,7 @@ def narrowed(source: Source, which: str, step: int, scene: bpy.types.Scene) -> S
         first, last = scene.frame_preview_start, scene.frame_preview_end
     else:
         first, last = scene.frame_start, scene.frame_end
-    low, high = sorted(round(float(n)) for n in source.timeline.to_source([first, last]))
+    low, high = sorted(source.timeline.shown_at([first, last]).tolist())
     low = max(low, source.frames.first)
     high = high if source.frames.last is None else min(high, source.frames.last)
     if low > high:
@@ -112,7 +112,7 @@ def frame_shown(source: Source, scene: bpy.types.Scene) -> int:
     """The frame of the source that the timeline shows now; the nearest one it has."""
     if not source.is_clip:
         return 1
-    shown = round(float(source.timeline.to_source([scene.frame_current])[0]))
+    shown = int(source.timeline.shown_at([scene.frame_current])[0])
     last = shown if source.frames.last is None else source.frames.last
     return max(source.frames.first, min(shown, last))
 

@@ -41,6 +41,10 @@ class FrameMap:
             return _along(frames, self.scene[::-1], self.source[::-1])
         return _along(frames, self.scene, self.source)
 
+    def shown_at(self, frames: np.ndarray | Sequence[float]) -> np.ndarray:
+        """Which frame of the source is on screen at frames of the timeline: Blender rounds halves up. Integers."""
+        return np.floor(self.to_source(frames) + 0.5 + 1e-6).astype(int)
+
     def to_numbers(self) -> list[float]:
         """All of it as plain numbers, for a custom property."""
         return [float(self.sets_time), *map(float, self.source), *map(float, self.scene)]
