@@ -67,7 +67,7 @@ class Hmr2Head(nn.Module):
 
     def forward(self, features: Tensor) -> SmplPrediction:
         """features (B, 192, 1280) -> the body in each crop."""
-        batch = len(features)
+        batch = features.shape[0]
         pose = self.init_body_pose.float().expand(batch, -1)  # (B, 144)
         betas = self.init_betas.float().expand(batch, -1)  # (B, 10)
         camera = self.init_cam.float().expand(batch, -1)  # (B, 3)

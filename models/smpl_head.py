@@ -106,6 +106,10 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         key, value = (self._split(part) for part in self.to_kv(context).chunk(2, dim=-1))
+        return self.look(x, key, value)
+
+    def look(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """x (B, 1, 1024), key and value (B, heads, 192, head width) of the picture -> (B, 1, 1024)."""
         seen = F.scaled_dot_product_attention(self._split(self.to_q(x)), key, value)  # (B, heads, 1, head width)
         return self.to_out(seen.transpose(1, 2).flatten(2))
 
@@ -154,7 +158,7 @@ class QueryDecoder(nn.Module):
         """features (B, 192, 1280), estimate (B, input width) or None for the usual zeros -> token (B, 1024)."""
         if estimate is None:
             # The embedding of zeros is its bias.
-            query = self.to_token_embedding.bias.expand(len(features), 1, -1)
+            query = self.to_token_embedding.bias.expand(features.shape[0], 1, -1)
         else:
             query = self.to_token_embedding(estimate)[:, None]
         return self.transformer(query + self.pos_embedding, features)[:, 0]

@@ -54,6 +54,11 @@ class ViTConfig:
         )
 
 
+def _as(layer: nn.Linear, x: Tensor) -> Tensor:
+    """x in the number format of the layer's weights: they may have 16 bits while the stream between blocks has 32."""
+    return x.to(layer.weight.dtype)
+
+
 class PatchEmbed(nn.Module):
     def __init__(self, config: ViTConfig):
         super().__init__()
@@ -72,7 +77,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
+        qkv = self.qkv(_as(self.qkv, x)).view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head width)
         seen = F.scaled_dot_product_attention(query, key, value)
         return self.proj(seen.transpose(1, 2).reshape(batch, tokens, width))
@@ -85,7 +90,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(config.mlp_width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(F.gelu(self.fc1(_as(self.fc1, x))))
 
 
 class Block(nn.Module):

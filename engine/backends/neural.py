@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from ...models.errors import ModelsError
 from ...models.rotations import rotation_between
 from ...models.smpl_to_smplx import SMPL_PELVIS_M, smpl_to_smplx_pose, smpl_to_smplx_shape
 from ...wire.messages import RecoverRequest
-from .. import detect, device
+from .. import detect
 from ..camera_refine import Believed, Refined, refine
 from ..cameras import Pinhole
 from ..chosen import pick_people
@@ -39,11 +38,13 @@ from .landmarks_common import hidden_limbs, still_track, with_close_ups
 if TYPE_CHECKING:
     import torch
 
+    from ..network_runner import TorchRunner
+
 NETWORK_CONFIDENCE, GUESS_CONFIDENCE = 0.8, 0.3
 """Of joints whose limb was seen, and of those where the network continues what it saw."""
 SEEN = 0.3
 """Visibility of the landmark that a joint moves, from which on the joint counts as seen."""
-BATCH = {"cuda": 32, "mps": 8, "cpu": 4}
+BATCH = {"cuda": 64, "mps": 8, "cpu": 4}
 """Crops that go through the network together; on a processor more only take more memory."""
 STATURES_M = (0.3, 4.0)
 """A crop camera by which the person would be smaller or larger makes no sense."""
@@ -55,8 +56,8 @@ _SHOWN_BY = {
     "collar": "shoulder", "shoulder": "elbow", "elbow": "wrist", "wrist": "index",
 }  # fmt: skip
 
-_kept: dict[tuple[str, ...], torch.nn.Module] = {}
-"""Checksums of the weights -> the network that was loaded last."""
+_kept: dict[tuple, TorchRunner] = {}
+"""How it runs and checksums of the weights -> the network that was loaded last."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,11 @@ class CropNetworkBackend:
         self, tracks: tuple[BodyTrack, ...], camera: Pinhole, has_smpl: bool, notes: tuple[str, ...] = ()
     ) -> Bodies:
         """Everybody, with what was made how."""
-        notes = (*self._notes(has_smpl), *camera_notes(camera), *notes)
-        return Bodies(tracks, camera, notes, _device(), self._versions())
+        from ..network_runner import device_in_words
+
+        runs = (note for note in (self.runner().note,) if note)
+        notes = (*self._notes(has_smpl), *camera_notes(camera), *notes, *runs)
+        return Bodies(tracks, camera, notes, device_in_words(), self._versions())
 
     def predict(self, image: np.ndarray, crops: list[Crop], report: Report = lambda *_: None) -> Prediction:
         """The network's answers on crops of an (H, W, 3) uint8 RGB picture."""
@@ -171,30 +175,28 @@ class CropNetworkBackend:
     @property
     def batch_size(self) -> int:
         """How many crops go through the network together."""
-        return BATCH[_torch_device().type]
+        from ..network_runner import torch_device
 
-    def answer(self, inputs: np.ndarray) -> Prediction:
+        return BATCH[torch_device().type]
+
+    def answer(self, inputs: np.ndarray | torch.Tensor) -> Prediction:
         """The network's answers on (B, 3, 256, 256) prepared crops."""
-        import torch
+        return Prediction(*(part.astype(np.float64) for part in self.runner()(inputs)))
 
-        with torch.inference_mode():
-            answer = self._network()(torch.from_numpy(inputs).to(_torch_device()))
-        parts = (answer.rotations, answer.betas, answer.crop_camera)
-        return Prediction(*(part.float().cpu().numpy().astype(np.float64) for part in parts))
-
-    def _network(self) -> torch.nn.Module:
+    def runner(self) -> TorchRunner:
         """The loaded network; the last one is kept between requests, until its files are replaced."""
-        key = tuple(weights.require(weights.find(entry)).sha256 for entry in self.entries)
+        from ..network_runner import Settings, TorchRunner
+
+        settings = Settings.from_environment()
+        key = (settings, *(weights.require(weights.find(entry)).sha256 for entry in self.entries))
         if key not in _kept:
             _kept.clear()  # first, so that two of them never lie in memory together
-            _kept[key] = self.build().to(_torch_device())
+            _kept[key] = TorchRunner(self.build(), settings)
         return _kept[key]
 
     def _versions(self) -> dict[str, str]:
-        import torch
-
         files = {entry: weights.require(weights.find(entry)).sha256[:12] for entry in self.entries}
-        return {"torch": torch.__version__} | {f"{name} (sha256)": digest for name, digest in files.items()}
+        return {"network": self.runner().name} | {f"{name} (sha256)": digest for name, digest in files.items()}
 
     def _notes(self, has_smpl: bool) -> tuple[str, ...]:
         shape = (
@@ -282,18 +284,3 @@ def shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
         if part in _SHOWN_BY:
             is_shown[..., joint] = visibility[..., LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
     return is_shown
-
-
-@lru_cache(maxsize=1)
-def _torch_device() -> torch.device:
-    """Where networks run: what `device` finds, if this torch agrees."""
-    import torch
-
-    kind = device.describe().split(":")[0].split(" ")[0]
-    works = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind)
-    return torch.device(kind if works and works() else "cpu")
-
-
-def _device() -> str:
-    """The same in words."""
-    return "cpu" if _torch_device().type == "cpu" else device.describe()

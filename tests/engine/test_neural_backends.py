@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recover_body.engine import errors
+from recover_body.engine import errors, network_runner
 from recover_body.engine.backends import neural, neural_clip, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
@@ -189,7 +189,7 @@ def test_the_same_picture_gives_the_same_answer_one_by_one_or_together(imported,
         np.testing.assert_array_equal(getattr(again, name), getattr(together, name))
         alone = np.concatenate([getattr(backend().predict(image, [crop]), name) for crop in crops])
         np.testing.assert_allclose(alone, getattr(together, name), atol=1e-4)
-    monkeypatch.setitem(neural.BATCH, neural._torch_device().type, 2)
+    monkeypatch.setitem(neural.BATCH, network_runner.torch_device().type, 2)
     np.testing.assert_allclose(backend().predict(image, crops).rotations, together.rotations, atol=1e-4)
     assert together.rotations.shape == (3, 24, 3, 3)
     assert np.abs(together.rotations[0] - together.rotations[1]).max() > 1e-3  # it did look
@@ -228,8 +228,8 @@ def test_everybody_becomes_a_body_in_one_camera(imported, scene, backend):
     bodies = recover(backend(), scene)
     assert len(bodies.people) == 3 and bodies.camera == CAMERA
     assert "no SMPL body is imported" in bodies.notes[0] and "no commercial use" in bodies.notes[1]
-    assert bodies.device == neural._device()
-    assert {"torch", *(f"{entry} (sha256)" for entry in backend.entries)} == set(bodies.versions)
+    assert bodies.device == network_runner.device_in_words()
+    assert {"network", *(f"{entry} (sha256)" for entry in backend.entries)} == set(bodies.versions)
     for person in bodies.people:
         assert np.isfinite(person.pose).all() and np.isfinite(person.translation).all()
         assert person.translation[0, 2] > 0
@@ -284,7 +284,7 @@ def clip(scene, monkeypatch):
 def test_a_clip_is_looked_at_in_batches_over_people_and_frames(imported, clip, backend, monkeypatch):
     sizes, answer = [], backend.answer
     monkeypatch.setattr(backend, "answer", lambda self, inputs: sizes.append(len(inputs)) or answer(self, inputs))
-    monkeypatch.setitem(neural.BATCH, neural._torch_device().type, 5)
+    monkeypatch.setitem(neural.BATCH, network_runner.torch_device().type, 5)
     bodies = recover(backend(), clip)
     assert sizes == [5, 5, 1] and bodies.camera == CAMERA
     assert [list(person.present) for person in bodies.people] == [[True] * 4, [True, True, False, True], [True] * 4]
