@@ -60,9 +60,9 @@ def body_track(person: PersonTrack, camera: CameraTrack) -> BodyTrack:
     return replace(track, reprojected_px=reprojected(track, camera, person.body))
 
 
-def moved_person(person: PersonTrack, track: BodyTrack) -> PersonTrack:
+def moved_person(person: PersonTrack, track: BodyTrack, contacts: np.ndarray) -> PersonTrack:
     """The person with the track's motion; id, name, body and masks stay."""
-    return replace(person, **{name: getattr(track, name) for name in _SHARED}, notes=track.notes)
+    return replace(person, **{name: getattr(track, name) for name in _SHARED}, notes=track.notes, contacts=contacts)
 
 
 def judged_person(person: PersonTrack, judged: Verdict) -> PersonTrack:

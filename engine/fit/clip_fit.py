@@ -14,7 +14,7 @@ import numpy as np
 from ..blas import one_blas_thread
 from ..cameras import Pinhole
 from ..follow import Sighting
-from ..motion.smooth import fill_rotations, fill_vectors
+from ..motion.gaps import fill_rotations, fill_vectors
 from .body_fit import BodyFit, Fit
 from .close_ups import FINGERS, CloseUps, fit_close_ups
 from .kinematics import BODY_JOINTS, State

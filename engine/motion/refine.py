@@ -1,70 +1,152 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recovered tracks made ready for animation: short gaps are filled, jitter is smoothed. Whatever the backend was."""
+"""Recovered tracks made ready for animation, whatever the backend was: the main path of everything in this folder.
+
+Gaps are filled and jitter is smoothed in the world, so that a moving camera's shake stays the camera's. What touches
+the ground is found, the ground from it, and feet are kept in place.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...wire.motion import MotionOptions
+from ...wire.motion import CONTACT_NAMES, MotionOptions
 from ...wire.take import CameraTrack
+from .. import world
 from ..backends.base import BodyTrack
-from ..cameras import Pinhole
-from ..keypoints import reprojected
-from .smooth import fill_rotations, fill_vectors, gaps, smooth_rotations, smooth_vectors, windows
+from .contacts import find_contacts
+from .foot_lock import lock_feet
+from .gaps import fill_vectors, gaps
+from .ground import Ground, find_ground
+from .placed import PlacedMotion, back_to_track, joined, placed, split, with_frames_between
+from .smooth import smooth_motion, smooth_vectors
 
 LONGEST_GAP_S = 0.7
 """Who is away for longer may have done anything meanwhile."""
 SMOOTHING_S = 0.05
-"""Standard deviation of the Gaussian: takes the jitter from frame to frame away and leaves a tennis serve as it is."""
+"""The time constant when none is asked for; limbs have multiples of it, see `smooth.LIMBS`."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Everybody's motion, and the world it happens in: z up, and the ground at z = 0 unless the camera was given."""
+
+    tracks: tuple[BodyTrack, ...]
+    contacts: tuple[np.ndarray, ...]
+    """(F, 7) bool for each track, see `PersonTrack.contacts`."""
+    camera: CameraTrack
+    notes: tuple[str, ...]
 
 
 def refine(
-    track: BodyTrack, times_s: np.ndarray, motion: MotionOptions, camera: Pinhole | CameraTrack, body: str
-) -> BodyTrack:
-    """The track with gaps filled (marked as inferred, score 0) and smoothed, as far as `motion` asks for it.
-
-    times_s (F,) ascending. A still comes back as it is.
-    """
-    if len(times_s) < 2:
-        return track
+    tracks: Sequence[BodyTrack], bodies: Sequence[str], times_s: np.ndarray, camera: CameraTrack, motion: MotionOptions
+) -> Refined:
+    """Do what `motion` asks for; times_s (F,) ascending, `bodies` are the tracks' bodies. A still is only placed."""
+    is_clip = len(times_s) > 1
     smoothing_s = SMOOTHING_S if motion.smoothing_s is None else motion.smoothing_s
-    filled = fill_gaps(track, times_s) if motion.fill_gaps else track
-    return smoothed(filled, times_s, smoothing_s, camera, body) if smoothing_s > 0 else filled
+    smooths, locks = is_clip and smoothing_s > 0, is_clip and motion.foot_lock
+    T_world_camera = np.array(np.broadcast_to(camera.T_world_camera, (len(times_s), 4, 4)))
+
+    people = [_Moving.of(t, body, times_s, T_world_camera) for t, body in zip(tracks, bodies, strict=True)]
+    if is_clip and motion.fill_gaps:
+        people = [person.with_gaps_filled(T_world_camera) for person in people]
+    if smooths:
+        people = [person.smoothed(smoothing_s) for person in people]
+    T_up, notes = np.eye(4), []
+    if not camera.is_placed:
+        T_up, note = world.place(tuple(person.as_track(T_world_camera) for person in people), bodies[0])
+        people, notes = [person.in_world(T_up) for person in people], [note]
+    ground = find_ground([part for p in people for part in p.parts], camera.is_placed) if motion.ground else None
+    if is_clip and ground is not None:
+        T_up = ground.T_level_world @ T_up
+        people = [person.in_world(ground.T_level_world) for person in people]
+        notes.append(_ground_note(ground, camera.is_placed))
+    contacts = [[find_contacts(part, ground is not None) for part in person.parts] for person in people]
+    if locks:
+        people = [p.locked(touching, ground is not None) for p, touching in zip(people, contacts, strict=True)]
+    return Refined(
+        tracks=tuple(person.as_track(T_up @ T_world_camera) for person in people),
+        contacts=tuple(_over_all_frames(c, p.track) for c, p in zip(contacts, people, strict=True)),
+        camera=camera if camera.is_placed else replace(camera, T_world_camera=T_up @ camera.T_world_camera),
+        notes=tuple(notes),
+    )
 
 
-def fill_gaps(track: BodyTrack, times_s: np.ndarray) -> BodyTrack:
-    """Between two sightings shortly after each other, everything moves evenly."""
+@dataclass(frozen=True)
+class _Moving:
+    """One person on the way through `refine`."""
+
+    track: BodyTrack
+    """All but the motion."""
+    times_s: np.ndarray
+    """(F,) of the clip."""
+    parts: list[PlacedMotion]
+    """The motion, a part for each stretch without a long gap."""
+    is_as_seen: bool = True
+    """Whether nothing was done to the motion yet: then the track is right to the last bit."""
+
+    @classmethod
+    def of(cls, track: BodyTrack, body: str, times_s: np.ndarray, T_world_camera: np.ndarray) -> _Moving:
+        return cls(track, times_s, split(placed(track, times_s, T_world_camera, body), LONGEST_GAP_S))
+
+    def with_gaps_filled(self, T_world_camera: np.ndarray) -> _Moving:
+        track = _with_gaps_marked(self.track, self.times_s)
+        if track is self.track:
+            return self
+        frames = np.flatnonzero(track.present)
+        whole = with_frames_between(joined(self.parts), self.times_s[frames], T_world_camera[frames, :3, 3])
+        return _Moving(track, self.times_s, split(whole, LONGEST_GAP_S), is_as_seen=False)
+
+    def smoothed(self, time_s: float) -> _Moving:
+        expression, first = self.track.expression.copy(), 0
+        frames = np.flatnonzero(self.track.present)
+        for part in self.parts:
+            rows = frames[first : first + len(part.times_s)]
+            expression[rows] = smooth_vectors(expression[rows], part.times_s, time_s)
+            first += len(rows)
+        parts = [smooth_motion(part, time_s) for part in self.parts]
+        return _Moving(replace(self.track, expression=expression), self.times_s, parts, is_as_seen=False)
+
+    def in_world(self, T: np.ndarray) -> _Moving:
+        return replace(self, parts=[part.moved(T) for part in self.parts])
+
+    def locked(self, contacts: list[np.ndarray], on_ground: bool) -> _Moving:
+        parts = [lock_feet(part, touching, on_ground) for part, touching in zip(self.parts, contacts, strict=True)]
+        return replace(self, parts=parts, is_as_seen=False)
+
+    def as_track(self, T_world_camera: np.ndarray) -> BodyTrack:
+        return self.track if self.is_as_seen else back_to_track(joined(self.parts), self.track, T_world_camera)
+
+
+def _with_gaps_marked(track: BodyTrack, times_s: np.ndarray) -> BodyTrack:
+    """Present, inferred and of score 0 between two sightings shortly after each other; all but the motion is filled."""
     found = gaps(track.present, times_s, LONGEST_GAP_S)
     if not found:
         return track
-    arrays: dict[str, Any] = {
-        name: np.array(getattr(track, name))
-        for name in ("boxes_px", "pose", "expression", "translation", "keypoints_px", "reprojected_px", "score")
-    }
-    present, inferred = track.present.copy(), track.joint_inferred.copy()
-    confidence = track.joint_confidence.copy()
+    names = ("boxes_px", "expression", "keypoints_px", "score", "joint_confidence", "joint_inferred", "present")
+    arrays: dict[str, Any] = {name: np.array(getattr(track, name)) for name in names}
     for before, after in found:
         inside = slice(before + 1, after)
-        fill_rotations(arrays["pose"], before, after, times_s)
-        for name in ("boxes_px", "expression", "translation", "keypoints_px", "reprojected_px"):
+        for name in ("boxes_px", "expression", "keypoints_px"):
             fill_vectors(arrays[name], before, after, times_s)
-        arrays["score"][inside], arrays["keypoints_px"][inside, :, 2] = 0, 0
-        present[inside], inferred[inside], confidence[inside] = True, True, 0
-    return replace(track, present=present, joint_inferred=inferred, joint_confidence=confidence, **arrays)
+        arrays["score"][inside], arrays["keypoints_px"][inside, :, 2], arrays["joint_confidence"][inside] = 0, 0, 0
+        arrays["present"][inside], arrays["joint_inferred"][inside] = True, True
+    return replace(track, **arrays)
 
 
-def smoothed(
-    track: BodyTrack, times_s: np.ndarray, time_s: float, camera: Pinhole | CameraTrack, body: str
-) -> BodyTrack:
-    """Pose, place and expression smoothed; the body's keypoints follow."""
-    frames = np.flatnonzero(track.present)
-    near = windows(times_s[frames], time_s)
-    pose, translation, expression = track.pose.copy(), track.translation.copy(), track.expression.copy()
-    pose[frames] = smooth_rotations(track.pose[frames], near)
-    translation[frames] = smooth_vectors(track.translation[frames], near)
-    expression[frames] = smooth_vectors(track.expression[frames], near)
-    after = replace(track, pose=pose, translation=translation, expression=expression)
-    return replace(after, reprojected_px=reprojected(after, camera, body))
+def _over_all_frames(contacts: list[np.ndarray], track: BodyTrack) -> np.ndarray:
+    """(F, 7) bool from those of the stretches in which the person is present."""
+    whole = np.zeros((len(track.present), len(CONTACT_NAMES)), bool)
+    whole[track.present] = np.concatenate(contacts)
+    return whole
+
+
+def _ground_note(ground: Ground, is_placed: bool) -> str:
+    where = f"{ground.height_m:+.2f} m high" if is_placed else f"{ground.tilt_deg:.0f} degrees off what balance said"
+    return (
+        f"The ground ({where}) lies through {ground.contacts} contacts of feet, "
+        f"which are within {100 * ground.residual_m:.1f} cm of it."
+    )

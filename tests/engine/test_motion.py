@@ -15,11 +15,15 @@ from recover_body.engine.fit.kinematics import PLACE, UNKNOWNS, State
 from recover_body.engine.fit.temporal import Motion, solve_block_tridiagonal
 from recover_body.engine.frames import Footage
 from recover_body.engine.keypoints import reprojected
+from recover_body.engine.motion.placed import PlacedMotion
 from recover_body.engine.motion.refine import refine
 from recover_body.engine.motion.sides import MIRROR, swapped_frames
-from recover_body.engine.motion.smooth import smooth_rotations, smooth_vectors, windows
+from recover_body.engine.motion.smooth import smooth_motion, smooth_vectors
+from recover_body.engine.tracks import camera_track
+from recover_body.models.body_model import load_body
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
-from recover_body.wire.messages import CameraHint, MotionOptions, RecoverRequest
+from recover_body.wire.messages import CameraHint, RecoverRequest
+from recover_body.wire.motion import AS_SEEN
 
 RNG = np.random.default_rng(5)
 
@@ -31,42 +35,70 @@ def uneven_times(count: int) -> np.ndarray:
     return np.cumsum(RNG.choice([1, 1, 1, 3], count)) / 30
 
 
-def test_motion_at_constant_speed_stays_as_it_is() -> None:
+def motion_of(rotvecs: np.ndarray, pelvis: np.ndarray, times_s: np.ndarray) -> PlacedMotion:
+    """Rotation vectors (T, 55, 3)."""
+    eye = np.tile([0.0, -5.0, 1.5], (len(times_s), 1))
+    return PlacedMotion("neutral", np.zeros(10), times_s, rotvec_to_matrix(rotvecs), pelvis, eye)
+
+
+@pytest.mark.parametrize("time_s", [0.03, 0.08])
+def test_motion_at_constant_speed_stays_as_it_is(time_s) -> None:
     times_s = uneven_times(60)
-    near = windows(times_s, 0.08)
-    line = 2.0 + times_s[:, None] * np.array([1.0, -3.0, 0.5])
-    assert np.allclose(smooth_vectors(line, near), line)
-    start, speed = RNG.normal(0, 1, (4, 3)), RNG.normal(0, 2, (4, 3))
-    turning = matrix_to_rotvec(rotvec_to_matrix(start) @ rotvec_to_matrix(times_s[:, None, None] * speed))
-    smooth = smooth_rotations(turning, near)
-    assert np.allclose(rotvec_to_matrix(smooth), rotvec_to_matrix(turning), atol=1e-6)
+    start, speed = RNG.normal(0, 1, (55, 3)), RNG.normal(0, 1.2, (55, 3))
+    matrices = rotvec_to_matrix(start) @ rotvec_to_matrix(times_s[:, None, None] * speed)
+    way = 2.0 + times_s[:, None] * np.array([1.0, -3.0, 0.5])
+    before = motion_of(matrix_to_rotvec(matrices), way, times_s)
+    after = smooth_motion(before, time_s)
+    assert np.allclose(after.rotations, matrices, atol=1e-6)
+    assert np.allclose(after.pelvis, way)
+    assert np.allclose(smooth_vectors(way, times_s, time_s), way)
 
 
-def test_jitter_becomes_less() -> None:
-    times_s = np.arange(90) / 30
-    noise = RNG.normal(0, 0.05, (90, 2, 3))
-    after = smooth_rotations(noise, windows(times_s, 0.05))
-    assert np.std(np.diff(after, 2, axis=0)) < 0.4 * np.std(np.diff(noise, 2, axis=0))
+def jitter(motion: PlacedMotion) -> float:
+    """Of the left shoulder, about the axes about which it should not turn."""
+    shoulder = motion.rotations[:, 16]
+    return float(np.std(matrix_to_rotvec(shoulder[:-1].swapaxes(-1, -2) @ shoulder[1:])[:, :2]))
+
+
+def test_jitter_becomes_less_the_more_the_slower() -> None:
+    times_s = np.arange(120) / 30
+    noise = RNG.normal(0, 0.05, (120, 55, 3))
+    quick = np.zeros((120, 55, 3))
+    quick[:, 16, 2] = 8 * np.sin(2 * np.pi * times_s / 2.0)  # up to 25 radians per second
+    way = np.zeros((120, 3))
+    still, busy = (motion_of(noise + part, way, times_s) for part in (np.zeros_like(quick), quick))
+    assert jitter(smooth_motion(still, 0.05)) < 0.2 * jitter(still)
+    calm = motion_of(quick, way, times_s)
+    turned = lambda motion: matrix_to_rotvec(motion.rotations[:, 16])[:, 2]  # noqa: E731
+    lost = np.abs(np.ptp(turned(smooth_motion(calm, 0.05))) - np.ptp(turned(calm)))
+    assert lost < 0.02 * np.ptp(turned(calm))
+    assert jitter(smooth_motion(busy, 0.05)) < jitter(busy)
 
 
 def test_smoothing_over_less_than_a_frame_changes_nothing() -> None:
-    values = RNG.normal(0, 1, (20, 3))
-    assert np.array_equal(smooth_vectors(values, windows(np.arange(20) / 30, 0.005)), values)
+    times_s = np.arange(20) / 30
+    before = motion_of(RNG.normal(0, 0.3, (20, 55, 3)), RNG.normal(0, 1, (20, 3)), times_s)
+    after = smooth_motion(before, 0.002)
+    assert np.allclose(after.rotations, before.rotations) and np.allclose(after.pelvis, before.pelvis)
 
 
-# ---------------------------------------------------------------------------------------------- gaps
+# ---------------------------------------------------------------------------------------------- gaps and stretches
 
 
 @pytest.fixture
 def standing():
-    """A track of 40 frames that moves to the right at 1 m/s."""
+    """A track of 40 frames that moves to the right at 1 m/s, and what else `refine` wants."""
     images = [np.zeros((96, 128, 3), np.uint8)] * 40
     footage = Footage("clip", tuple(images), np.arange(1, 41), 25.0, None, 128, 96)
     camera = initial_camera(128, 96, CameraHint(), None)
     bodies = FakeBackend().recover(footage, camera, RecoverRequest("", "clip"), lambda *_: None)
     times_s = footage.frame_numbers / footage.fps
     translation = bodies.people[0].translation + times_s[:, None] * np.array([1.0, 0, 0])
-    return replace(bodies.people[0], translation=translation), times_s, camera
+    return replace(bodies.people[0], translation=translation), times_s, camera_track(camera)
+
+
+def refined(track, times_s, camera, **asked):
+    return refine((track,), ("neutral",), times_s, camera, replace(AS_SEEN, **asked)).tracks[0]
 
 
 def test_a_short_gap_is_filled_and_marked(standing) -> None:
@@ -74,31 +106,54 @@ def test_a_short_gap_is_filled_and_marked(standing) -> None:
     present = np.ones(40, bool)
     present[10:15] = False
     holes = np.where(present[:, None], track.translation, 99.0)
-    raw = MotionOptions(smoothing_s=0)
-    after = refine(replace(track, present=present, translation=holes), times_s, raw, camera, "neutral")
+    after = refined(replace(track, present=present, translation=holes), times_s, camera, fill_gaps=True)
     assert after.present.all()
     assert np.allclose(after.translation, track.translation, atol=1e-6)
     assert after.joint_inferred[10:15].all() and (after.score[10:15] == 0).all()
     assert np.array_equal(after.joint_inferred[:10], track.joint_inferred[:10])
 
 
-def test_a_long_gap_stays_open(standing) -> None:
+def test_a_long_gap_stays_open_and_nothing_reaches_across(standing) -> None:
     track, times_s, camera = standing
     present = np.ones(40, bool)
-    present[5:30] = False
-    after = refine(replace(track, present=present), times_s, MotionOptions(smoothing_s=0), camera, "neutral")
+    present[8:30] = False
+    asked = {"fill_gaps": True, "smoothing_s": 0.1}
+    after = refined(replace(track, present=present), times_s, camera, **asked)
     assert np.array_equal(after.present, present)
+    elsewhere = track.translation + np.where(np.arange(40) < 20, 0.0, 5.0)[:, None]
+    jumped = refined(replace(track, present=present, translation=elsewhere), times_s, camera, **asked)
+    assert np.allclose(jumped.translation[:8], after.translation[:8])
+    assert np.allclose(jumped.translation[30:], after.translation[30:] + 5)
 
 
-def test_the_keypoints_follow_what_smoothing_does(standing) -> None:
+def test_a_gap_before_a_moving_camera_is_filled_in_the_world(standing) -> None:
+    """Somebody stands still while the camera pans: between two sightings the person stays where the person was."""
     track, times_s, camera = standing
+    still_world = np.array([0.0, 0.0, 4.0])
+    poses = np.tile(np.eye(4), (40, 1, 1))
+    poses[:, :3, :3] = rotvec_to_matrix(np.stack([np.zeros(40), 0.5 * np.sin(times_s * 3), np.zeros(40)], 1))
+    lens = {name: np.repeat(getattr(camera, name), 40) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
+    moving = replace(camera, **lens, T_world_camera=poses, is_placed=True)
+    rest = load_body("neutral").rest_joints(track.betas[None])[0, 0]
+    seen = (poses[:, :3, :3].swapaxes(1, 2) @ still_world) - rest
+    roots = poses[:, :3, :3].swapaxes(1, 2) @ rotvec_to_matrix(track.pose[:, 0])
+    pose = np.array(track.pose)
+    pose[:, 0] = matrix_to_rotvec(roots)
+    present = np.ones(40, bool)
+    present[12:24] = False
+    before = replace(track, present=present, pose=pose, translation=seen)
+    for asked in ({"fill_gaps": True}, {"fill_gaps": True, "smoothing_s": 0.1}, {"fill_gaps": True, "foot_lock": True}):
+        after = refined(before, times_s, moving, **asked)
+        world = (poses[:, :3, :3] @ (after.translation + rest)[..., None])[..., 0]
+        assert np.abs(world - still_world).max() < 1e-3, asked
+
+
+def test_the_keypoints_follow_the_body(standing) -> None:
+    track, _, camera = standing
     sideways = RNG.normal(0, 0.01, track.translation.shape) * [1, 1, 0]
-    shaken = replace(track, translation=track.translation + sideways)
-    after = refine(shaken, times_s, MotionOptions(smoothing_s=0.08), camera, "neutral")
-    moved_m = (after.translation - shaken.translation)[:, :2]
-    expected_px = moved_m * camera.fx_px / shaken.translation[:, 2:]
-    moved_px = (after.reprojected_px - reprojected(shaken, camera, "neutral")).mean(1)
-    assert np.abs(moved_px - expected_px).max() < 0.1
+    moved_px = reprojected(replace(track, translation=track.translation + sideways), camera, "neutral")
+    expected_px = sideways[:, :2] * camera.fx_px / track.translation[:, 2:]
+    assert np.abs((moved_px - reprojected(track, camera, "neutral")).mean(1) - expected_px).max() < 0.1
 
 
 # ---------------------------------------------------------------------------------------------- sides

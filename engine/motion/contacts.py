@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When heels, toes, hands and seat touch something: slow and low enough, with hysteresis, in seconds and metres.
+
+A camera sees across its rays far better than along them, so speed along the ray counts less. Without a known ground, a
+foot is low when it is about as low as this person's feet get within a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...models.body_model import load_body
+from ...wire.motion import CONTACT_NAMES
+from .placed import PlacedMotion
+
+FEET = slice(0, 4)
+"""Heels and toes among `CONTACT_NAMES`."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A contact begins below both of the first limits and ends above either of the second."""
+
+    begin_m_s: float
+    end_m_s: float
+    begin_m: float
+    end_m: float
+    shortest_s: float
+    """Shorter contacts, and shorter breaks in one, are noise."""
+
+
+FOOT = Limits(begin_m_s=0.30, end_m_s=0.50, begin_m=0.06, end_m=0.09, shortest_s=0.08)
+HAND = Limits(begin_m_s=0.15, end_m_s=0.30, begin_m=0.08, end_m=0.12, shortest_s=0.2)
+SEAT = Limits(begin_m_s=0.10, end_m_s=0.25, begin_m=0.0, end_m=0.05, shortest_s=0.4)
+ALONG_RAY = 0.4
+"""How much of the speed along the camera's ray counts."""
+LOWEST_WITHIN_S = 1.0
+CHAIR_M = 0.65
+"""A seat is no higher than this above the ground, and there the thighs must be nearer to level than to upright."""
+_SOLE_VERTICES = 12
+
+
+@dataclass(frozen=True)
+class ContactPoints:
+    """For each of `CONTACT_NAMES`, what it rides on, and where it lies from there at rest for a body's betas."""
+
+    joints: tuple[int, ...]
+    offsets: np.ndarray
+    """(7, 3) at zero shape."""
+    by_beta: np.ndarray
+    """(7, 3, 10)."""
+
+
+@lru_cache(maxsize=8)
+def contact_points(body_name: str) -> ContactPoints:
+    """Under heels and toes, between the knuckles, and where one sits."""
+    body = load_body(body_name)
+    part, rest, names = body.weights.argmax(1), body.v_template, body.joint_names
+    dirs = body.shapedirs[:, :, :10]
+    joints, offsets, by_beta = [], [], []
+    for name in CONTACT_NAMES:
+        side, _, what = name.partition("_")
+        if what == "hand":
+            wrist, knuckle = names.index(f"{side}_wrist"), names.index(f"{side}_middle1")
+            joints.append(wrist)
+            offsets.append(body.joints_template[knuckle] - body.joints_template[wrist])
+            by_beta.append((body.joint_shapedirs[knuckle] - body.joint_shapedirs[wrist])[:, :10])
+            continue
+        if what == "heel":
+            joint = names.index(f"{side}_ankle")
+            own = np.flatnonzero(part == joint)
+            own = own[rest[own, 2] < rest[own, 2].min() + 0.05]
+            chosen = own[np.argsort(rest[own, 1])[:_SOLE_VERTICES]]
+        elif what == "toes":
+            joint = names.index(f"{side}_foot")
+            own = np.flatnonzero(part == joint)
+            chosen = own[np.argsort(rest[own, 1])[:_SOLE_VERTICES]]
+        else:
+            joint = 0
+            own = np.flatnonzero(np.isin(part, (0, 1, 2)))
+            chosen = own[np.argsort(rest[own, 1] + rest[own, 2])[:_SOLE_VERTICES]]
+        joints.append(joint)
+        offsets.append(rest[chosen].mean(0) - body.joints_template[joint])
+        by_beta.append(dirs[chosen].mean(0) - body.joint_shapedirs[joint][:, :10])
+    return ContactPoints(tuple(joints), np.array(offsets, np.float64), np.array(by_beta, np.float64))
+
+
+def places(motion: PlacedMotion) -> np.ndarray:
+    """(T, 7, 3) of the contact points, world."""
+    points = contact_points(motion.body)
+    offsets = points.offsets + points.by_beta @ motion.betas[: points.by_beta.shape[-1]]
+    return np.stack([motion.point(j, offset) for j, offset in zip(points.joints, offsets, strict=True)], 1)
+
+
+def speeds(points: np.ndarray, motion: PlacedMotion) -> np.ndarray:
+    """(T, N) metres per second of points (T, N, 3), less for what goes along the camera's ray."""
+    velocity = np.gradient(points, motion.times_s, axis=0) if len(points) > 1 else np.zeros_like(points)
+    rays = points - motion.eye[:, None]
+    rays /= np.maximum(np.linalg.norm(rays, axis=-1, keepdims=True), 1e-9)
+    along = (velocity * rays).sum(-1, keepdims=True) * rays
+    return np.linalg.norm(velocity - (1 - ALONG_RAY) * along, axis=-1)
+
+
+def find_contacts(motion: PlacedMotion, ground_known: bool) -> np.ndarray:
+    """(T, 7) bool for one stretch of motion in a world with z up; with `ground_known` the ground lies at z = 0."""
+    points, times_s = places(motion), motion.times_s
+    speed = speeds(points, motion)
+    ground = np.zeros(len(points)) if ground_known else _lowest(points[:, FEET, 2].min(1), times_s)
+    height = points[..., 2] - ground[:, None]
+    found = np.zeros(speed.shape, bool)
+    for number, name in enumerate(CONTACT_NAMES):
+        limits = HAND if name.endswith("hand") else SEAT if name == "seat" else FOOT
+        high = _above_seat(motion, height[:, number]) if limits is SEAT else height[:, number]
+        found[:, number] = _hysteresis(speed[:, number], high, times_s, limits)
+    return found
+
+
+def _above_seat(motion: PlacedMotion, height: np.ndarray) -> np.ndarray:
+    """(T,) how far from sitting: at most 0 for who sits on the ground, or on a chair with level thighs."""
+    joints = motion.joints
+    thighs = joints[:, [4, 5]] - joints[:, [1, 2]]
+    steep = np.abs(thighs[..., 2]).max(1) / np.linalg.norm(thighs, axis=-1).max(1)
+    on_chair = np.maximum(height - CHAIR_M, 0.3 * (steep - 0.6))
+    return np.minimum(height - HAND.begin_m, on_chair)
+
+
+def _lowest(height: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """(T,) the lowest within a second before and after."""
+    first = np.searchsorted(times_s, times_s - LOWEST_WITHIN_S)
+    last = np.searchsorted(times_s, times_s + LOWEST_WITHIN_S, side="right")
+    return np.array([height[a:b].min() for a, b in zip(first, last, strict=True)])
+
+
+def _hysteresis(speed: np.ndarray, height: np.ndarray, times_s: np.ndarray, limits: Limits) -> np.ndarray:
+    """(T,) bool."""
+    begins = (speed < limits.begin_m_s) & (height < limits.begin_m)
+    goes_on = (speed < limits.end_m_s) & (height < limits.end_m)
+    # A stretch in which it goes on is a contact if it begins anywhere within: hysteresis, the same forth and back.
+    found = np.zeros(len(speed), bool)
+    for part in runs(goes_on):
+        found[part] = begins[part].any()
+    for part in runs(~found):
+        is_between = part.start > 0 and part.stop < len(found)
+        if is_between and _lasts_s(part, times_s) < limits.shortest_s:
+            found[part] = speed[part].max() < 2 * limits.end_m_s and height[part].max() < limits.end_m
+    for part in runs(found):
+        if _lasts_s(part, times_s) < limits.shortest_s:
+            found[part] = False
+    return found
+
+
+def runs(flags: np.ndarray) -> list[slice]:
+    """The stretches of (T,) flags that are set."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _lasts_s(part: slice, times_s: np.ndarray) -> float:
+    """How long a stretch lasts, each frame for as long as until its neighbours."""
+    frame_s = np.median(np.diff(times_s)) if len(times_s) > 1 else 0.0
+    return float(times_s[part.stop - 1] - times_s[part.start] + frame_s)

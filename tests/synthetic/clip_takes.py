@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labelled clips through the built-in backend's fit, and kept: what comes after it can then be measured in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from recover_body.engine.backends import landmarks_clip
+from recover_body.engine.backends.base import Bodies
+from recover_body.engine.cameras import Pinhole, initial_camera
+from recover_body.engine.fit.clip_fit import fit_clip
+from recover_body.engine.fit.key_fit import camera_notes, fit_keys
+from recover_body.engine.motion.sides import with_sides_put_right
+from recover_body.engine.tracks import camera_track, seen_person
+from recover_body.wire.messages import CameraHint, RecoverRequest
+from recover_body.wire.take import Take, read_take, write_take
+
+from .clips import FPS, HEIGHT, WIDTH, Label, moving_person, standing_person
+from .pictures import CACHE, MOTIONS
+from .poses import Clip, load_clips
+from .sightings import sightings
+
+VERSION = 1
+"""Raise it whenever labels, mistakes or the fit change what is kept."""
+MOVING = {
+    "walk": ("walking_1", slice(0, 86), 5.0, None),
+    "walk slowly": ("walking_2", slice(0, 120), 5.0, None),
+    "dribble": ("basketball_1", slice(0, 110), 4.0, None),
+    "kick": ("soccer_1", slice(81, 201), 3.0, None),
+    "signal": ("basketball_signal_1", slice(0, 120), 2.0, 24.0),
+    "signal again": ("basketball_signal_3", slice(0, 120), 2.0, 28.0),
+    "direct traffic": ("directing_traffic_4", slice(0, 120), 2.2, 24.0),
+}
+"""What people do: the recording, which frames of it, from how far at least (metres), with which lens (mm)."""
+STANDING = "standing"
+ALONE_EVERY = 10
+"""Of so many frames one is also recovered as if it were a still."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One clip: what is true, what the backend made of what was seen, and what it makes of single frames."""
+
+    label: Label
+    take: Take
+    """As seen: nothing is done to the motion."""
+    alone_frames: np.ndarray
+    """(N,) frames that were recovered as stills."""
+    alone_joints: np.ndarray
+    """(N, 22, 3) metres, camera frame."""
+    alone_focal_px: np.ndarray
+    """(N,)."""
+
+
+@cache
+def recordings() -> dict[str, Clip]:
+    """By name. Raises FileNotFoundError without the motion data."""
+    return {clip.name.rsplit("/", 1)[-1]: clip for part in load_clips(MOTIONS) for clip in part}
+
+
+def label_of(name: str, seed: int, seconds: float = 60.0) -> Label:
+    """One of `MOVING`, or `STANDING`."""
+    if name == STANDING:
+        return standing_person(seconds, seed, recordings()["basketball_signal_1"])
+    recording, frames, away_m, lens_mm = MOVING[name]
+    return moving_person(recordings()[recording], frames, seed, away_m, lens_mm)
+
+
+def labelled(name: str, seed: int = 1, seconds: float = 60.0, alone: bool = True) -> Labelled:
+    """A clip of `MOVING` or `STANDING`, from the cache or made now (minutes for the long ones)."""
+    label = label_of(name, seed, seconds)
+    key = hashlib.sha256(f"{VERSION} {name} {seed} {label.count}".encode()).hexdigest()[:12]
+    stem = f"{name.replace(' ', '-')}.{key}"
+    kept, single = CACHE / "clips" / f"{stem}.take.npz", CACHE / "clips" / f"{stem}.alone.npz"
+    if not kept.exists():
+        write_take(kept, recover_label(label, seed))
+    if not alone:
+        return Labelled(label, read_take(kept), np.zeros(0, int), np.zeros((0, 22, 3)), np.zeros(0))
+    if not single.exists():
+        frames, joints, focal_px = recover_alone(label, seed)
+        np.savez(single, frames=frames, joints=joints, focal_px=focal_px)
+    with np.load(single) as data:
+        return Labelled(label, read_take(kept), data["frames"], data["joints"], data["focal_px"])
+
+
+def recover_label(label: Label, seed: int) -> Take:
+    """What the built-in backend gives for the label's sightings, its focal length being unknown."""
+    request = RecoverRequest("", label.name)
+    camera = initial_camera(WIDTH, HEIGHT, CameraHint(), None)
+    people = [with_sides_put_right(sightings(label, seed), label.times_s)]
+    camera, (betas,) = landmarks_clip._camera_and_shapes(people, camera, request, _silent)
+    fitted = fit_clip(people[0], label.times_s, camera, betas, "neutral")
+    track = landmarks_clip.clip_track(label.count, np.arange(label.count), people[0], fitted, betas, "neutral")
+    return as_take(label.name, Bodies((track,), camera, camera_notes(camera)), label.count)
+
+
+def as_take(name: str, bodies: Bodies, count: int) -> Take:
+    """Bodies as a take in which nothing is done yet."""
+    return Take(
+        source=name,
+        fps=FPS,
+        frame_numbers=np.arange(count) + 1,
+        camera=camera_track(bodies.camera),
+        people=tuple(seen_person(n, f"Person {n + 1}", track, "neutral") for n, track in enumerate(bodies.people)),
+        backend="landmarks",
+        device="cpu",
+        notes=bodies.notes,
+    )
+
+
+def recover_alone(label: Label, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frames, joints (N, 22, 3) and focal lengths (N,) of some frames, each recovered as a still."""
+    rows = sightings(label, seed)
+    frames = np.arange(ALONE_EVERY // 2, label.count, ALONE_EVERY)
+    camera: Pinhole = initial_camera(WIDTH, HEIGHT, CameraHint(), None)
+    joints, focal_px = [], []
+    for frame in frames:
+        keys = fit_keys([rows[frame]], np.zeros(1, int), camera, RecoverRequest("", label.name), _silent)
+        joints.append(keys.problem.skeleton.pose(keys.state).joints[0])
+        focal_px.append(keys.camera.fx_px)
+    return frames, np.array(joints), np.array(focal_px)
+
+
+def _silent(*_: object) -> None:
+    pass
