@@ -20,7 +20,8 @@ import bpy
 import numpy as np
 
 from ..wire import codec
-from ..wire.messages import CameraHint, Failure, Progress, RecoverRequest, Recovery
+from ..wire.amass import BACKEND as AMASS
+from ..wire.messages import CameraHint, Failure, Progress, RecoverRequest, Recovery, RerunRequest
 from ..wire.take import write_take
 from . import preferences
 from .background import footage_behind
@@ -28,13 +29,18 @@ from .client import EngineClient
 from .editors import look_through_camera
 from .engine_command import engine_command
 from .errors import AddonError, SourceError
+from .export import FORMATS, export_people
+from .key_reduction import reduce_character
 from .render import render_over_picture
+from .rerunning import read_motion
 from .scene import draw_recovery
 from .sources import Source, source_from_file
+from .take_store import TAKE
 
 _EXAMPLES = """examples:
   %(prog)s photo.jpg --out results
   %(prog)s *.jpg --out results --people largest --render
+  %(prog)s shot.take.npz dance_amass.npz --out results --export FBX,BVH --reduce-keys 2
   %(prog)s --recovery photo.recovery --blend photo.blend --image photo.jpg
 """
 
@@ -65,7 +71,9 @@ def _make_parser(program: str) -> argparse.ArgumentParser:
         epilog=_EXAMPLES % dict(prog=program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="*", metavar="IMAGE", help="pictures to recover people from")
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="pictures to recover people from, takes, or AMASS motion (.npz)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for <name>.blend and <name>.take.npz")
     parser.add_argument("--engine", default="", metavar="COMMAND", help="Python of the engine, or a whole command")
     parser.add_argument("--backend", default="auto", help="auto (default), landmarks, …")
@@ -77,11 +85,28 @@ def _make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--height", type=float, metavar="M", help="height of the largest person in metres")
     parser.add_argument("--min-iou", type=float, default=0.0, metavar="X", help="exit 1 if an overlap is below this")
     parser.add_argument("--render", nargs="?", const="", metavar="OUT.png", help="also render over the picture")
+    parser.add_argument(
+        "--export",
+        type=_formats,
+        default=(),
+        metavar="KINDS",
+        help=f"also write the characters as {', '.join(FORMATS)} (several with commas between)",
+    )
+    parser.add_argument(
+        "--reduce-keys", type=float, metavar="PX", help="keep only the keys needed to stay within PX pixels"
+    )
     drawing = parser.add_argument_group("drawing a recovery that was computed elsewhere")
     drawing.add_argument("--recovery", type=Path, metavar="FILE", help="an encoded Recovery message")
     drawing.add_argument("--blend", type=Path, metavar="OUT.blend", help="the file to write")
     drawing.add_argument("--image", metavar="PICTURE", help="the picture behind the camera")
     return parser
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    kinds = tuple(word.strip().upper() for word in text.split(","))
+    if unknown := [kind for kind in kinds if kind not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(FORMATS)}")
+    return kinds
 
 
 # ---------------------------------------------------------------------------------------------- the two ways
@@ -98,7 +123,7 @@ def _draw_recovery_file(options: argparse.Namespace) -> int:
         raise SourceError(f"{options.recovery} is a {type(recovery).__name__}, not a recovery.", "Check the file name.")
     source = options.image or recovery.take.source
     picture = source_from_file(source) if options.image or Path(source).is_file() else None
-    _write_blend(recovery, picture, options.blend, Path(options.render) if options.render else None)
+    _write_blend(recovery, picture, options.blend, Path(options.render) if options.render else None, options)
     return 0
 
 
@@ -125,23 +150,30 @@ def _recover_all(options: argparse.Namespace) -> int:
 def _recover_one(
     client: EngineClient, request_id: str, source: str, camera: CameraHint, options: argparse.Namespace
 ) -> int:
-    picture = source_from_file(source)
-    print(f"{source}: recovering", flush=True)
-    client.submit(
-        RecoverRequest(
-            request_id,
-            picture.path,
-            backend=options.backend,
-            people=options.people,
-            camera=camera,
-            height_m=options.height,
-            body=options.body,
+    if source.endswith(".npz"):
+        take, picture, path = read_motion(source), None, source.removesuffix(".npz").removesuffix(".take")
+        client.submit(RerunRequest(request_id, take, camera=camera))
+        if Path(take.source).is_file() and take.backend != AMASS:
+            picture = source_from_file(take.source)
+    else:
+        picture = source_from_file(source)
+        path = picture.path
+        client.submit(
+            RecoverRequest(
+                request_id,
+                path,
+                backend=options.backend,
+                people=options.people,
+                camera=camera,
+                height_m=options.height,
+                body=options.body,
+            )
         )
-    )
+    print(f"{source}: recovering", flush=True)
     answer = client.wait(request_id, on_progress=_Lines(source))
     if isinstance(answer, Failure):
         return _complain(f"{source}: {answer.sentence}", answer.remedy, answer.exit_code)
-    stem = Path(picture.path).stem
+    stem = Path(path).name if source.endswith(".npz") else Path(path).stem
     render = None
     if options.render is not None:
         render = Path(options.render) if options.render else options.out / f"{stem}.render.png"
@@ -149,7 +181,7 @@ def _recover_one(
         write_take(options.out / f"{stem}.take.npz", answer.take)
     except OSError as error:
         return _complain(f"{options.out} cannot be written ({error.strerror}).", "Choose another --out.", 2)
-    _write_blend(answer, picture, options.out / f"{stem}.blend", render)
+    _write_blend(answer, picture, options.out / f"{stem}.blend", render, options)
     overlaps = [float(np.nanmin(p.overlay_iou)) for p in answer.take.people if np.isfinite(p.overlay_iou).any()]
     return 1 if overlaps and min(overlaps) < options.min_iou else 0
 
@@ -157,7 +189,9 @@ def _recover_one(
 # ---------------------------------------------------------------------------------------------- the file
 
 
-def _write_blend(recovery: Recovery, picture: Source | None, path: Path, render: Path | None) -> None:
+def _write_blend(
+    recovery: Recovery, picture: Source | None, path: Path, render: Path | None, options: argparse.Namespace
+) -> None:
     """Draw into an empty file and save it; the file is whole or absent. Raises AddonError."""
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
@@ -166,13 +200,22 @@ def _write_blend(recovery: Recovery, picture: Source | None, path: Path, render:
     if picture and image is None:
         print(f"Blender cannot show {picture.path}, so the camera has no background.", file=sys.stderr)
     drawing = draw_recovery(recovery, image, scene)
+    drawing.collection[TAKE] = f"//{path.stem}.take.npz"
     _light(scene)
+    rigs = [body.rig for body in drawing.bodies]
+    if options.reduce_keys is not None and drawing.camera is not None and len(recovery.take.frame_numbers) > 2:
+        for rig in rigs:
+            done = reduce_character(rig, drawing.camera, scene, options.reduce_keys)
+            print(f"{rig.name}: {done.keys_before} keys became {done.keys_after}, {done.error_px:.2f} px", flush=True)
     for screen in bpy.data.screens:
         look_through_camera(screen)
     if image is not None and image.packed_file is None:
         _point_nearby(image, path)
     _save(path)
     print(f"Saved {path}: {len(drawing.bodies)} people", flush=True)
+    for kind in options.export:
+        for written in export_people(rigs, path, kind, scene):
+            print(f"Wrote {written}", flush=True)
     if render is not None:
         render_over_picture(scene, image, render)
         print(f"Rendered {render}", flush=True)

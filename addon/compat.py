@@ -33,16 +33,38 @@ def action_curves(action: bpy.types.Action, owner: bpy.types.ID) -> tuple:
 
 def curves_of(owner: bpy.types.ID) -> list[bpy.types.FCurve]:
     """The F-curves that animate `owner` now."""
+    found = own_curves(owner)
+    return list(found[0]) if found else []
+
+
+def own_curves(owner: bpy.types.ID) -> tuple | None:
+    """(F-curves, groups) of the action that animates `owner` now, to change them; None where there is none."""
     animation = owner.animation_data
     if animation is None or animation.action is None:
-        return []
+        return None
     if not HAS_SLOTS:
-        return list(animation.action.fcurves)
-    slot = animation.action_slot
-    if slot is None:
-        return []
-    bags = [strip.channelbag(slot) for layer in animation.action.layers for strip in layer.strips]
-    return [curve for bag in bags if bag is not None for curve in bag.fcurves]
+        return animation.action.fcurves, animation.action.groups
+    bag = _bag(animation.action, animation.action_slot)
+    return (bag.fcurves, bag.groups) if bag is not None else None
+
+
+def curves_of_action(action: bpy.types.Action, slot) -> list[bpy.types.FCurve]:
+    """The F-curves that `action` has for the user of `slot` (see `slot_of`)."""
+    if not HAS_SLOTS:
+        return list(action.fcurves)
+    bag = _bag(action, slot)
+    return list(bag.fcurves) if bag is not None else []
+
+
+def _bag(action: bpy.types.Action, slot):
+    """The channel bag of a slot; None where nothing is animated."""
+    bags = (s.channelbag(slot) for layer in action.layers for s in layer.strips) if slot is not None else ()
+    return next((bag for bag in bags if bag is not None), None)
+
+
+def slot_of(animation: bpy.types.AnimData | bpy.types.NlaStrip):
+    """The slot of its action that is used; None in versions without slots."""
+    return animation.action_slot if HAS_SLOTS else None
 
 
 def has_operator(name: str) -> bool:

@@ -16,12 +16,12 @@ from pathlib import Path
 import bpy
 
 from . import compat
+from .chosen_result import body_of
 from .errors import ExportError
 from .export_copies import CM_PER_M, copies
 from .export_motion import write_rig_as_amass
 from .pose_sampling import action_frames
 from .scene_facts import joint_names
-from .scene_replace import ROLE
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,26 @@ def export_people(
     made = FORMATS[kind]
     if made.operator and not compat.has_operator(made.operator):
         raise ExportError(f"This Blender was built without {made.title}.", "Choose another format.")
-    path = Path(path).expanduser().with_suffix(made.suffix)
+    path = with_suffix(Path(path).expanduser(), made.suffix)
     if not made.one_person or len(rigs) == 1:
         jobs = {path: list(rigs)}
     else:
-        jobs = {path.with_name(f"{path.stem}_{bpy.path.clean_name(rig.name)}{made.suffix}"): [rig] for rig in rigs}
+        stem = path.name.removesuffix(made.suffix)
+        jobs = {path.with_name(f"{stem}_{bpy.path.clean_name(rig.name)}{made.suffix}"): [rig] for rig in rigs}
     for target, people in jobs.items():
         with _selected(people, scene), _length_of(people, scene):
             _write_whole(target, lambda temporary, people=people: made.write(people, temporary, scene))
     return tuple(jobs)
 
 
-def body_of(rig: bpy.types.Object) -> bpy.types.Object | None:
-    """The mesh that the rig moves."""
-    return next((child for child in rig.children if child.get(ROLE, "").startswith("mesh")), None)
+def with_suffix(path: Path, suffix: str) -> Path:
+    """`path` as a file of that kind, whatever kind of ours it was before; other dots belong to the name."""
+    name = path.name
+    for known in sorted({made.suffix for made in FORMATS.values()} | {".npz", ".blend"}, key=len, reverse=True):
+        if name.lower().endswith(known):
+            name = name[: -len(known)]
+            break
+    return path.with_name(name + suffix)
 
 
 def _bodies(rigs: Sequence[bpy.types.Object]) -> list[bpy.types.Object | None]:
@@ -106,7 +112,8 @@ def _write_glb(rigs: list[bpy.types.Object], path: Path, scene: bpy.types.Scene)
             filepath=str(path),
             export_format="GLB",
             use_selection=True,
-            export_animation_mode="ACTIVE_ACTIONS",
+            export_animation_mode="SCENE",  # as it is seen: with NLA, constraints and drivers
+            export_anim_scene_split_object=False,
             export_optimize_animation_size=False,
             export_influence_nb=4,
             export_morph_normal=False,
@@ -171,7 +178,7 @@ FORMATS = {
     "AMASS": Format(
         "AMASS / SMPL-X",
         "Rotations, place and shape as numbers (.npz); one file a person",
-        ".npz",
+        ".amass.npz",
         _write_amass,
         one_person=True,
     ),

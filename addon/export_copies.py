@@ -80,18 +80,25 @@ def _copy_of_rig(rig: bpy.types.Object, scale: float) -> bpy.types.Object:
     for bone in copy.pose.bones:
         bone.location = [scale * value for value in bone.location]
     animation = copy.animation_data
-    if animation is not None and animation.action is not None:
-        slot = getattr(animation, "action_slot", None)
-        animation.action = animation.action.copy()
-        if slot is not None:
-            animation.action_slot = animation.action.slots[slot.identifier]
-        for curve in compat.curves_of(copy):
-            if curve.data_path.endswith("location"):
-                for point in curve.keyframe_points:
-                    for vector in (point.co, point.handle_left, point.handle_right):
-                        vector[1] *= scale
-                curve.update()
+    if animation is not None:
+        for user in (animation, *(strip for track in animation.nla_tracks for strip in track.strips)):
+            if user.action is not None:
+                _scale_action_of(user, scale)
     return copy
+
+
+def _scale_action_of(user: bpy.types.AnimData | bpy.types.NlaStrip, scale: float) -> None:
+    """Give an action's user a copy of the action in which places are scaled."""
+    slot = compat.slot_of(user)
+    user.action = user.action.copy()
+    if slot is not None:
+        user.action_slot = user.action.slots[slot.identifier]
+    for curve in compat.curves_of_action(user.action, compat.slot_of(user)):
+        if curve.data_path.endswith("location"):
+            for point in curve.keyframe_points:
+                for vector in (point.co, point.handle_left, point.handle_right):
+                    vector[1] *= scale
+            curve.update()
 
 
 def _copy_of_body(body: bpy.types.Object, rig: bpy.types.Object, scale: float) -> bpy.types.Object:
@@ -137,8 +144,9 @@ def _scaled_place(matrix: Matrix, scale: float) -> Matrix:
 
 def _remove(copy: bpy.types.Object) -> None:
     data, animation = copy.data, copy.animation_data
-    action = animation.action if animation else None
+    actions = [animation.action] if animation else []
+    actions += [strip.action for track in animation.nla_tracks for strip in track.strips] if animation else []
     bpy.data.objects.remove(copy)
-    for block in (data, action):
+    for block in dict.fromkeys((data, *actions)):
         if block is not None and block.users == 0:
             bpy.data.batch_remove([block])

@@ -76,6 +76,13 @@ def quaternion_to_rotvec(quaternions: np.ndarray) -> np.ndarray:
     return signed[..., 1:] * np.where(sine > 1e-12, 2 * half / np.maximum(sine, 1e-12), 2.0)
 
 
+def euler_xz_to_quaternion(x_rad: float, z_rad: float) -> np.ndarray:
+    """(4,) of a turn about x, then about z: how far a finger is closed, and then spread."""
+    about_x = np.array([np.cos(x_rad / 2), np.sin(x_rad / 2), 0, 0])
+    about_z = np.array([np.cos(z_rad / 2), 0, 0, np.sin(z_rad / 2)])
+    return multiply(about_z, about_x)
+
+
 def matrix_to_quaternion(matrices: np.ndarray) -> np.ndarray:
     """(N, 3, 3) rotations -> (N, 4) unit quaternions: the eigenvector of Bar-Itzhack's symmetric matrix, which stays
     exact at every angle (and forgives a matrix that is not quite a rotation)."""

@@ -13,9 +13,13 @@ import numpy as np
 def action_frames(owner: bpy.types.Object, scene: bpy.types.Scene) -> np.ndarray:
     """(N,) whole frames of the timeline in which `owner` is animated; the present one where it is not."""
     animation = owner.animation_data
-    if animation is None or animation.action is None:
+    ranges = []
+    if animation is not None:
+        ranges += [animation.action.frame_range] if animation.action is not None else []
+        ranges += [(strip.frame_start, strip.frame_end) for track in animation.nla_tracks for strip in track.strips]
+    if not ranges:
         return np.array([scene.frame_current])
-    first, last = animation.action.frame_range
+    first, last = min(r[0] for r in ranges), max(r[1] for r in ranges)
     return np.arange(int(np.floor(first)), int(np.ceil(last)) + 1)
 
 

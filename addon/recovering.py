@@ -11,7 +11,9 @@ from ..wire.messages import RecoverRequest, Recovery
 from . import compat, editors, jobs, preferences
 from .background import footage_behind
 from .scene import Drawing, draw_recovery
+from .scene_replace import ROLE
 from .sources import Source
+from .take_store import keep_take
 
 
 def start(source: Source, scene: bpy.types.Scene, keep_camera: bool = False, **fields) -> jobs.Job:
@@ -38,11 +40,12 @@ class Place:
     def draw(self, job: jobs.Job, answer: Recovery) -> Drawing:
         """Draw the recovery as one undo step. Raises DrawError."""
         scene, camera = self._scene(job), answer.take.camera
-        own_camera = scene.camera
+        own_camera = scene.camera if scene.camera is not None and ROLE not in scene.camera else None
         footage = footage_behind(self.source, camera.width, camera.height)
         if footage is None:
             job.notes.append("Blender cannot show this picture, so the camera has no background.")
         drawing = draw_recovery(answer, footage, scene, self.source.timeline)
+        keep_take(answer.take, drawing.collection, job.notes)
         if self.keep_camera and own_camera is not None:
             scene.camera = own_camera
         if not bpy.app.background:

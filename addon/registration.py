@@ -8,8 +8,10 @@ import bpy
 from . import (
     command,
     dropping,
+    export_operators,
     jobs,
     keymap,
+    motion_operators,
     operators,
     panels,
     people_operators,
@@ -18,17 +20,22 @@ from . import (
     properties,
     result_operators,
     result_panel,
+    result_properties,
+    take_store,
     view_operators,
 )
 
 CLASSES = (
     *preferences.CLASSES,
     *properties.CLASSES,
+    *result_properties.CLASSES,
     *operators.CLASSES,
     *people_operators.CLASSES,
     *view_operators.CLASSES,
     *dropping.CLASSES,
     *result_operators.CLASSES,
+    *motion_operators.CLASSES,
+    *export_operators.CLASSES,
     *panels.CLASSES,
     *result_panel.CLASSES,
 )
@@ -39,19 +46,23 @@ def register() -> None:
     for kind in CLASSES:
         bpy.utils.register_class(kind)
     properties.register()
+    result_properties.register()
     command.register()
     people_overlay.register()
     keymap.register()
     bpy.app.handlers.load_pre.append(jobs.before_loading)
+    bpy.app.handlers.save_pre.append(take_store.follow_blend)
 
 
 def unregister() -> None:
     """The same backwards; also ends the engine and the timer."""
+    bpy.app.handlers.save_pre.remove(take_store.follow_blend)
     bpy.app.handlers.load_pre.remove(jobs.before_loading)
     jobs.stop()
     keymap.unregister()
     people_overlay.unregister()
     command.unregister()
+    result_properties.unregister()
     properties.unregister()
     for kind in reversed(CLASSES):
         bpy.utils.unregister_class(kind)

@@ -14,13 +14,14 @@ from pathlib import PurePath
 
 import bpy
 
+from ..wire.amass import BACKEND as AMASS
 from ..wire.messages import Recovery
 from .errors import DrawError
 from .frame_marks import mark_bad_frames
 from .scene_animation import set_time
 from .scene_body import DrawnBody, draw_body
 from .scene_camera import draw_camera, frame_scene
-from .scene_replace import ROLE, SOURCE, TIMELINE, put_in_place
+from .scene_replace import BACKEND, FRAMES, NOTES, ROLE, SOURCE, TIMELINE, put_in_place
 from .timeline import SAME_FRAMES, FrameMap
 
 _MADE = ("objects", "meshes", "armatures", "cameras", "actions", "materials", "collections", "scenes")
@@ -31,7 +32,8 @@ class Drawing:
     """What stands in the scene now."""
 
     collection: bpy.types.Collection
-    camera: bpy.types.Object
+    camera: bpy.types.Object | None
+    """None for motion that came from a file: nobody looked at a picture."""
     bodies: tuple[DrawnBody, ...]
 
 
@@ -51,14 +53,18 @@ def draw_recovery(
     rigs = {rig.person_id: rig for rig in recovery.rigs}
     with _all_or_nothing():
         fresh = bpy.data.collections.new(f"Recover Body: {PurePath(take.source).stem}")
-        camera = draw_camera(take, image, fresh, timeline)
+        camera = draw_camera(take, image, fresh, timeline) if take.backend != AMASS else None
         bodies = tuple(draw_body(rigs[p.id], p, take, fresh, timeline) for p in take.people if p.id in rigs)
         fresh[SOURCE], fresh[TIMELINE] = take.source, timeline.to_numbers()
-        camera[ROLE] = "camera"
+        fresh[FRAMES] = len(take.frame_numbers)
+        fresh[BACKEND], fresh[NOTES] = f"{take.backend} ({take.device})", "\n".join(take.notes)
+        if camera is not None:
+            camera[ROLE] = "camera"
         for body in bodies:
             body.rig[ROLE], body.mesh[ROLE] = f"rig {body.person_id}", f"mesh {body.person_id}"
     collection = put_in_place(fresh, scene)
-    frame_scene(scene, camera, take.camera)
+    if camera is not None:
+        frame_scene(scene, camera, take.camera)
     set_time(scene, take, timeline)
     mark_bad_frames(collection, take, timeline, scene)
     for layer in scene.view_layers:

@@ -13,7 +13,7 @@ from ..wire.take import Corrective, PersonTrack, RigPlan, Take
 from .bone_colors import color_bones
 from .pose_math import bone_pose
 from .scene_animation import TakeAction
-from .scene_facts import CORRECTIVES, describe
+from .scene_facts import CORRECTIVES, DRAWN_AT, describe
 from .scene_mesh import make_mesh_object, shaped_vertices
 from .scene_rig import ROOT, make_rig_object, rest_rotations
 from .timeline import SAME_FRAMES, FrameMap
@@ -73,6 +73,7 @@ def _pose(
     frames = timeline.to_scene(take.frame_numbers[person.present])
     action = TakeAction(f"{rig.name} take")
     curves = action.animate(owner)
+    owner[DRAWN_AT] = pose.root_location.tolist()
     owner.pose.bones[ROOT].location = pose.root_location  # not keyed: moving the root moves the whole character
     for index, name in enumerate(rig.bone_names):
         bone = owner.pose.bones[name]

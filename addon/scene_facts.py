@@ -22,6 +22,8 @@ REST_PELVIS = "recover_body_rest_pelvis"
 """The pelvis at rest in the body frame (y up), metres; the take's translation is counted from there."""
 CORRECTIVES = "pose_correctives"
 """How much of the pose correctives is shown: 1 all, 0 none. Their drivers multiply by it."""
+DRAWN_AT = "recover_body_root"
+"""Where the root bone was drawn; what it is elsewhere by, an artist did."""
 VERDICT = ("overlay_iou", "reprojection_px", "reprojection_percent")
 """Means over the frames, as in `PersonTrack`."""
 

@@ -12,6 +12,8 @@ from ..wire.take import RigPlan
 from .errors import DrawError
 
 SLIDER_RANGE = 10.0
+BODY_FROM_BLENDER = B_BLENDER_BODY.T
+"""(3, 3) turns Blender's axes (z up) into the body frame's (y up)."""
 _MATERIAL_TAG = "recover_body_material"
 _LOOKS = {  # name -> base colour (linear), roughness
     "skin": ((0.74, 0.47, 0.36), 0.55),

@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import bpy
 
+from .scene_inherit import inherit
+
 SOURCE = "recover_body_source"
 """Custom property of a recovery's collection: the source of its take."""
 TIMELINE = "recover_body_timeline"
 """Custom property of a recovery's collection: where its frames lie on the timeline (`FrameMap.to_numbers`)."""
+BACKEND, NOTES = "recover_body_backend", "recover_body_notes"
+"""Custom properties of a recovery's collection: what recovered it, and what to know about it, a line each."""
+FRAMES = "recover_body_frames"
+"""Custom property of a recovery's collection: how many frames its take has; 1 for a still."""
 ROLE = "recover_body_role"
 """Custom property of its objects: camera, rig 0, mesh 0, rig 1, …"""
 
@@ -30,7 +36,8 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
             _succeed(predecessor, successors[role])
         else:
             _remove(predecessor)
-    old[TIMELINE] = fresh[TIMELINE]
+    for fact, value in list(fresh.items()):
+        old[fact] = value
     bpy.data.collections.remove(fresh)
     return old
 
@@ -48,11 +55,24 @@ def objects_by_role(collection: bpy.types.Collection) -> dict[str, bpy.types.Obj
 def _succeed(old: bpy.types.Object, new: bpy.types.Object) -> None:
     """`new` gets the names of `old` and everything that pointed at it: collections, children, constraints, drivers."""
     names = {part: block.name for part, block in _blocks(old).items()}
+    was_active, was_selected = (
+        _is_active(old),
+        old.select_get() if old.name in bpy.context.view_layer.objects else False,
+    )
+    inherit(old, new)
     old.user_remap(new)
     _remove(old)
     for part, block in _blocks(new).items():
         if part in names:
             block.name = names[part]
+    if new.name in bpy.context.view_layer.objects:
+        new.select_set(was_selected)
+        if was_active:
+            bpy.context.view_layer.objects.active = new
+
+
+def _is_active(owner: bpy.types.Object) -> bool:
+    return bpy.context.view_layer.objects.active == owner
 
 
 def _remove(old: bpy.types.Object) -> None:

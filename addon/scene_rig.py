@@ -72,6 +72,17 @@ def edit_bones(owner: bpy.types.Object) -> Iterator:
         bpy.data.scenes.remove(workshop)
 
 
+@contextmanager
+def edit_bones_in_place(owner: bpy.types.Object) -> Iterator:
+    """The same for an armature that stands in the scene; whoever was in a mode on it is put into object mode."""
+    active = bpy.context.view_layer.objects.active
+    if active is not None and active.mode != "OBJECT":
+        with bpy.context.temp_override(object=active, active_object=active):
+            bpy.ops.object.mode_set(mode="OBJECT")
+    with edit_bones(owner) as bones:
+        yield bones
+
+
 def _sort_into_collections(armature: bpy.types.Armature) -> None:
     body, hands, face = (armature.collections.new(name) for name in ("Body", "Hands", "Face"))
     for bone in armature.bones:

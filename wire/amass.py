@@ -19,8 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .take import EXPRESSION_COUNT, JOINT_COUNT, SHAPE_COUNT, TakeError
+from .motion import AS_SEEN
+from .take import EXPRESSION_COUNT, JOINT_COUNT, SHAPE_COUNT, CameraTrack, PersonTrack, Take, TakeError
 
+BACKEND = "amass"
+"""`Take.backend` of what was read from such a file: nobody looked at a picture, and there is no real camera."""
 FOREIGN_SHAPE = "The file's body shape belongs to another body and was left out; motion and place are the file's."
 
 _RATES = ("mocap_frame_rate", "mocap_framerate", "fps", "frame_rate", "framerate")
@@ -115,6 +118,56 @@ def is_amass(path: str | Path) -> bool:
     except Exception:
         return False
     return "header" not in names and bool(names & {"poses", "pose_body", "body_pose"})
+
+
+def as_take(motion: Motion, source: str, notes: tuple[str, ...] = ()) -> Take:
+    """The motion as a take of one person. Its camera stands at the world's origin, with the world's axes, and saw
+    nothing; `backend` is "amass", so that nobody draws it."""
+    count = len(motion.pose)
+    side = 1024
+    camera = CameraTrack(
+        *(np.full(1, value, np.float64) for value in (side, side, side / 2, side / 2)),
+        width=side,
+        height=side,
+        T_world_camera=np.eye(4)[None],
+        source="assumed",
+        is_placed=True,
+    )
+    unknown = np.full(count, np.nan)
+    person = PersonTrack(
+        id=0,
+        name=Path(source).stem or "Person 1",
+        present=np.ones(count, bool),
+        boxes_px=np.zeros((count, 4)),
+        score=np.ones(count),
+        pose=motion.pose,
+        betas=motion.betas,
+        expression=motion.expression,
+        translation=motion.translation,
+        keypoint_names=(),
+        keypoints_px=np.zeros((count, 0, 3)),
+        joint_confidence=np.ones((count, JOINT_COUNT)),
+        joint_inferred=np.zeros((count, JOINT_COUNT), bool),
+        overlay_iou=unknown,
+        reprojection_px=unknown,
+        reprojection_percent=unknown,
+        body=motion.body,
+        notes=notes,
+    )
+    return Take(
+        source,
+        motion.fps,
+        np.arange(1, count + 1),
+        camera,
+        (person,),
+        BACKEND,
+        device="none",
+        notes=notes,
+        motion=AS_SEEN,
+        seen=(person,),
+        seen_camera=camera,
+        seen_notes=notes,
+    )
 
 
 def _motion(arrays: dict[str, np.ndarray], path: str | Path) -> tuple[Motion, tuple[str, ...]]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from recover_body.wire import codec
-from recover_body.wire.take import read_take
+from recover_body.wire.take import read_take, write_take
 
 from ..addon.test_client import write_picture
 from ..conftest import ROOT
-from .sample import sample
+from .sample import camera, sample
 
 SCRIPT = ROOT / "blender_scripts" / "recover_batch.py"
 ENGINE = os.environ.get("RECOVER_BODY_ENGINE_PYTHON", sys.executable)
@@ -47,6 +47,24 @@ def test_draw_a_recovery_computed_elsewhere(bpy, batch, tmp_path):
         found = np.array([rig.pose.bones[name].head for name in made.recovery.rigs[index].bone_names])
         assert np.abs(found - made.joints_world[index, 0]).max() < 1e-3
     assert not leftovers(blend.parent)
+
+
+def test_takes_and_motion_files_become_other_files(bpy, batch, tmp_path):
+    from recover_body.wire import amass
+
+    made = sample(2, frames=6, track=camera(frames=6), source="gone.mp4")
+    write_take(tmp_path / "shot.take.npz", made.recovery.take)
+    still = amass.Motion(np.zeros((3, 55, 3)), np.zeros((3, 3)), np.zeros(10), np.zeros((3, 10)), 30.0)
+    amass.write_amass(tmp_path / "dance.npz", still)
+    out = tmp_path / "out"
+    done = batch(
+        "shot.take.npz", "dance.npz", "--out", out, "--engine", ENGINE, "--export", "bvh,amass", "--reduce-keys", "2"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = (".amass.npz", ".blend", ".bvh", ".take.npz")
+    assert sorted(p.name for p in out.iterdir()) == sorted(f"{n}{k}" for n in ("dance", "shot") for k in kinds)
+    assert "keys became" in done.stdout and not leftovers(out)
+    assert batch("shot.take.npz", "--out", out, "--export", "mp3").returncode == 2
 
 
 def test_recover_several_pictures(bpy, batch, tmp_path):

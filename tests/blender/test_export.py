@@ -172,6 +172,22 @@ def test_nothing_in_the_file_changes(bpy, tmp_path, kind):
     assert len(list(tmp_path.iterdir())) == 1, "nothing half-written lies about"
 
 
+@pytest.mark.parametrize("kind", ["FBX", "GLTF"])
+def test_what_lies_in_the_nla_editor_is_exported_too(bpy, made, tmp_path, kind):
+    from recover_body.addon.export import export_people
+    from recover_body.addon.nla import push_down
+
+    drawing = draw(made)
+    push_down([drawing.bodies[0].rig, drawing.bodies[0].mesh.data.shape_keys])
+    (path,) = export_people([drawing.bodies[0].rig], tmp_path / "x", kind, bpy.context.scene)
+    emptied(bpy)
+    if kind == "FBX":
+        bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0)
+    else:
+        bpy.ops.import_scene.gltf(filepath=str(path))
+    assert_joints_are_the_takes(bpy, made)
+
+
 def test_several_people(bpy, tmp_path):
     made = sample(2, people=2, frames=2, track=camera(frames=2))
     assert [p.name for p in exported(bpy, made, tmp_path, "BVH")] == ["anna_Person_1_rig.bvh", "anna_Person_2_rig.bvh"]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an artist wants changed about a recovery that is drawn. Kept with its collection."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
+
+from ..wire.messages import CameraHint
+from ..wire.motion import MotionOptions
+from ..wire.take import Take
+
+PROPERTY = "recover_body"
+"""`collection.recover_body` holds the settings."""
+
+
+class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
+    """What the next re-run does differently."""
+
+    fill_gaps: BoolProperty(
+        name="Fill Gaps", description="Move evenly where somebody was not seen for a moment", default=True
+    )
+    smoothing: EnumProperty(
+        name="Smoothing",
+        items=[
+            ("AUTO", "Automatic", "Slow motion is smoothed more than quick motion"),
+            ("SECONDS", "Seconds", "Over a time you choose"),
+            ("OFF", "Off", "As it was seen"),
+        ],
+    )
+    smoothing_s: FloatProperty(
+        name="Over",
+        description="Time over which slow motion is smoothed",
+        default=0.1,
+        min=0.01,
+        max=2.0,
+        subtype="TIME_ABSOLUTE",
+        unit="TIME_ABSOLUTE",
+    )
+    ground: BoolProperty(
+        name="Find Ground", description="Lay one ground plane under everybody, from what touches it", default=True
+    )
+    foot_lock: BoolProperty(
+        name="Lock Feet", description="Keep heels and toes in place while they touch the ground", default=True
+    )
+    focal: EnumProperty(
+        name="Focal Length",
+        items=[
+            ("KEEP", "As It Is", "The camera's lens stays"),
+            ("MM", "Millimetres", "Another focal length, and the sensor's length along the picture's longer side"),
+            ("PX", "Pixels", "Another focal length, in pixels of the full picture"),
+        ],
+    )
+    focal_mm: FloatProperty(name="Focal Length", default=35.0, min=1.0, max=2000.0, subtype="DISTANCE_CAMERA")
+    sensor_mm: FloatProperty(
+        name="Sensor",
+        description="Length of the sensor along the picture's longer side; 36 mm is full frame",
+        default=36.0,
+        min=1.0,
+        max=200.0,
+        subtype="DISTANCE_CAMERA",
+    )
+    focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
+    everybody: BoolProperty(
+        name="Bring Everybody Back", description="Also draw people of the take whose rigs were deleted"
+    )
+
+    def motion(self) -> MotionOptions:
+        """The settings as a request has them."""
+        smoothing_s = {"AUTO": None, "OFF": 0.0, "SECONDS": self.smoothing_s}[self.smoothing]
+        return MotionOptions(self.fill_gaps, smoothing_s, self.ground, self.foot_lock)
+
+    def camera(self) -> CameraHint:
+        """The lens that is wanted."""
+        if self.focal == "MM":
+            return CameraHint(focal_mm=self.focal_mm, sensor_mm=self.sensor_mm)
+        return CameraHint(fx_px=self.focal_px) if self.focal == "PX" else CameraHint()
+
+
+def remember(collection: bpy.types.Collection, take: Take) -> None:
+    """Let the settings say what was done to `take`; nothing happens where the add-on is not enabled."""
+    settings = getattr(collection, PROPERTY, None)
+    if settings is None:
+        return
+    motion, lens = take.motion, take.camera
+    settings.fill_gaps, settings.ground, settings.foot_lock = motion.fill_gaps, motion.ground, motion.foot_lock
+    if motion.smoothing_s is None:
+        settings.smoothing = "AUTO"
+    elif motion.smoothing_s == 0:
+        settings.smoothing = "OFF"
+    else:
+        settings.smoothing, settings.smoothing_s = "SECONDS", motion.smoothing_s
+    settings.focal, settings.everybody = "KEEP", False
+    settings.focal_px = float(lens.fx_px[0])
+    settings.focal_mm = settings.focal_px / max(lens.width, lens.height) * settings.sensor_mm
+
+
+CLASSES = (RECOVER_BODY_PG_result,)
+
+
+def register() -> None:
+    setattr(bpy.types.Collection, PROPERTY, PointerProperty(type=RECOVER_BODY_PG_result))
+
+
+def unregister() -> None:
+    delattr(bpy.types.Collection, PROPERTY)
