@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_SHEETS = 64
-"""More triangles than ever meet at one edge."""
+from .mesh_edges import MeshEdges
+
 NEAR_M = 0.02
 """Triangles with a corner nearer than this (or behind the camera) count as turned away."""
 
@@ -32,19 +32,8 @@ class Edges:
     @classmethod
     def of(cls, faces: np.ndarray, device: torch.device | str = "cpu") -> Edges:
         """From (F, 3) triangles, counter-clockwise seen from outside. Holes and seams are allowed."""
-        faces = np.asarray(faces, np.int64)
-        start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-        triangle = np.repeat(np.arange(len(faces)), 3)
-        key = np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end)
-        runs_up = start < end
-        up, down = np.flatnonzero(runs_up), np.flatnonzero(~runs_up)
-        # The n-th run up an edge is matched with the n-th run down it; a seam of several sheets stays consistent.
-        named_up, named_down = (_named_by_rank(key[runs]) for runs in (up, down))
-        _, in_up, in_down = np.intersect1d(named_up, named_down, assume_unique=True, return_indices=True)
-        lone = np.setdiff1d(np.arange(len(key)), np.concatenate([up[in_up], down[in_down]]))
-        left = np.concatenate([up[in_up], lone])
-        right = np.concatenate([triangle[down[in_down]], np.full(len(lone), len(faces))])
-        arrays = (start[left], end[left], triangle[left], right, faces)
+        edges = MeshEdges.of(faces)
+        arrays = (edges.start, edges.end, edges.left, edges.right, np.asarray(faces, np.int64))
         return cls(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
 
@@ -94,15 +83,3 @@ def filled(contour: Contour, points_px: Tensor, height: int, width: int) -> Tens
     cell = (contour.person[edge] * height + row) * (width + 1) + column
     layers.index_add_(0, cell, torch.where(goes_down[edge], 1, -1).int())
     return layers.view(people, height, width + 1).cumsum(-1, dtype=torch.int32)[..., :width] != 0
-
-
-def _named_by_rank(keys: np.ndarray) -> np.ndarray:
-    """Every key with the number of equal ones before it, as one integer each."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    place = np.arange(len(keys))
-    is_first = np.ones(len(keys), bool)
-    is_first[1:] = ordered[1:] != ordered[:-1]
-    rank = np.empty(len(keys), np.int64)
-    rank[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
-    return keys * MAX_SHEETS + rank

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..wire.frames import project
+from .mesh_edges import MeshEdges, edges_of
 
 NEAR_M = 0.02
 """Triangles with a corner nearer than this (or behind the camera) are left out."""
@@ -48,9 +49,11 @@ def silhouette_and_rim(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The silhouette, and (E,) the vertices where the surface turns from the camera: outer contour and folds in it."""
     points_px = project(vertices_cam, intrinsics)
-    start, end, winding = _contour_edges(faces, _kept_faces(vertices_cam, faces, points_px))
-    mask = _fill(points_px[start], points_px[end], winding, width, height)
-    return mask, np.unique(np.concatenate([start, end]))
+    edges = edges_of(faces)
+    start, end = edges.contour(_front_faces(vertices_cam, edges, points_px))
+    on_rim = np.zeros(len(points_px), bool)
+    on_rim[start] = on_rim[end] = True
+    return _fill(points_px[start], points_px[end], width, height), np.flatnonzero(on_rim)
 
 
 def shade(
@@ -66,7 +69,7 @@ def shade(
     import cv2
 
     points_px = project(vertices_cam, intrinsics)
-    kept = _kept_faces(vertices_cam, faces, points_px)
+    kept = _front_faces(vertices_cam, edges_of(faces), points_px)
     front = faces[kept]
     depths = vertices_cam[front, 2].mean(1)
     order = np.argsort(-depths)
@@ -89,59 +92,18 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def _kept_faces(vertices_cam: np.ndarray, faces: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+def _front_faces(vertices_cam: np.ndarray, edges: MeshEdges, points_px: np.ndarray) -> np.ndarray:
     """(T,) bool. Seen in the picture (y down), faces that turn to the camera run clockwise: their area is negative."""
-    a, b, c = points_px[faces[:, 0]], points_px[faces[:, 1]], points_px[faces[:, 2]]
-    u, v = b - a, c - a
-    far_enough = (vertices_cam[:, 2] > NEAR_M)[faces].all(1)
+    x, y = np.ascontiguousarray(points_px[:, 0]), np.ascontiguousarray(points_px[:, 1])
+    a, b, c = edges.corners
+    ax, ay = x.take(a), y.take(a)
     with np.errstate(invalid="ignore"):
-        return far_enough & (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0] < 0)
+        front = (x.take(b) - ax) * (y.take(c) - ay) - (y.take(b) - ay) * (x.take(c) - ax) < 0
+    ahead = vertices_cam[:, 2] > NEAR_M
+    return front if ahead.all() else front & ahead.take(a) & ahead.take(b) & ahead.take(c)
 
 
-def _contour_edges(faces: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges of the kept faces (T,) that are not walked equally often in both directions: start, end, how often net."""
-    edges = _edges_of(faces)
-    net = np.bincount(edges.of_sides[kept].ravel(), edges.direction[kept].ravel(), len(edges.start)).astype(np.int64)
-    walked = np.flatnonzero(net)
-    return edges.start[walked], edges.end[walked], net[walked]
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """The edges of a mesh, each once."""
-
-    faces: np.ndarray
-    """The mesh, kept so that its id stays its own."""
-    start: np.ndarray
-    """(E,) the lower vertex number."""
-    end: np.ndarray
-    """(E,) the higher one."""
-    of_sides: np.ndarray
-    """(T, 3) the edge of each side of each face."""
-    direction: np.ndarray
-    """(T, 3) 1 where the face walks it from start to end, else -1."""
-
-
-_known_edges: dict[int, _Edges] = {}
-"""By id of the array: there are only a few bodies, and each is drawn thousands of times."""
-
-
-def _edges_of(faces: np.ndarray) -> _Edges:
-    known = _known_edges.get(id(faces))
-    if known is None or known.faces is not faces:
-        following = np.roll(faces, -1, axis=1).astype(np.int64)
-        low, high = np.minimum(faces, following), np.maximum(faces, following)
-        count = int(faces.max(initial=0)) + 1
-        keys, of_sides = np.unique(low * count + high, return_inverse=True)
-        start, end = np.divmod(keys, count)
-        known = _Edges(faces, start, end, of_sides.reshape(faces.shape), np.where(faces < following, 1.0, -1.0))
-        while len(_known_edges) >= 8:
-            _known_edges.pop(next(iter(_known_edges)), None)
-        _known_edges[id(faces)] = known
-    return known
-
-
-def _fill(start_px: np.ndarray, end_px: np.ndarray, winding: np.ndarray, width: int, height: int) -> np.ndarray:
+def _fill(start_px: np.ndarray, end_px: np.ndarray, width: int, height: int) -> np.ndarray:
     """(H, W) bool where the outlines wind about the pixel's centre."""
     mask = np.zeros((height, width), bool)
     if not len(start_px):
@@ -162,7 +124,7 @@ def _fill(start_px: np.ndarray, end_px: np.ndarray, winding: np.ndarray, width: 
     # Only the rows and columns that are reached are summed: a person is a small part of a large picture.
     y0, y1, x0, x1 = row.min(), row.max() + 1, column.min(), column.max() + 1
     cells = (row - y0) * (x1 - x0) + column - x0
-    steps = np.bincount(cells, np.where(down, winding, -winding)[edge], (y1 - y0) * (x1 - x0))
+    steps = np.bincount(cells, np.where(down, 1.0, -1.0)[edge], (y1 - y0) * (x1 - x0))
     layers = np.cumsum(steps.reshape(y1 - y0, x1 - x0).astype(np.int16), axis=1, dtype=np.int16)
     mask[y0:y1, x0 : min(x1, width)] = (layers != 0)[:, : width - x0]
     return mask

@@ -21,11 +21,11 @@ from .kinematics import BODY_JOINTS, State
 from .observations import Masks, observations
 from .temporal import Motion
 
-WINDOW, OVERLAP = 96, 12
+WINDOW, OVERLAP = 160, 8
 """Frames that are fitted together, and how many of them belong to the neighbouring windows."""
 EVERY = 3
 """Every so many frames one is fitted from scratch, for the others to start from."""
-LANDMARK_STEPS, SILHOUETTE_STEPS = 5, 3
+LANDMARK_STEPS, SILHOUETTE_STEPS = 2, 3
 _THREADS = 2
 HELD_S = 0.6
 """Hands and faces that were not looked at for longer count as not seen."""

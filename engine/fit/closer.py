@@ -21,7 +21,7 @@ HAND_TRUST, FACE_TRUST = 0.4, 0.25
 
 
 def closer_terms(details: tuple[Details, ...], body_name: str, centre_px: np.ndarray) -> tuple[LandmarkTerms, ...]:
-    """Left hands, right hands and faces of B people; weight 0 where one was not seen. centre_px (B, 2)."""
+    """Left hands, right hands and faces of those of B people whose were seen. centre_px (B, 2)."""
     hands = [
         _term(
             [getattr(d, f"{side}_hand") for d in details],
@@ -34,7 +34,7 @@ def closer_terms(details: tuple[Details, ...], body_name: str, centre_px: np.nda
         for side in ("left", "right")
     ]
     faces = _term([d.face for d in details], face_points(body_name), body_name, centre_px, FACE_SIGMA, FACE_TRUST)
-    return tuple(term for term in (*hands, faces) if term.visibility.any())
+    return tuple(term for term in (*hands, faces) if term is not None)
 
 
 def _term(
@@ -44,31 +44,26 @@ def _term(
     centre_px: np.ndarray,
     sigma: float,
     trust: float,
-) -> LandmarkTerms:
-    count, number = len(seen), len(points.indices)
-    size_m = _size(points.rest)
-    observed, metric = np.zeros((count, number, 2)), np.zeros((count, number, 3))
-    visibility, sigma_px = np.zeros((count, number)), np.ones(count)
-    for row, found in enumerate(seen):
-        if found is None:
-            continue
-        chosen = found[points.indices]
-        size_px = max(_size(chosen), 1.0)
-        observed[row] = chosen[:, :2] - centre_px[row]
-        metric[row] = (chosen - chosen.mean(0)) * size_m / size_px
-        visibility[row], sigma_px[row] = trust, sigma * size_px
+) -> LandmarkTerms | None:
+    """None where nobody's was seen. In a clip, close-ups are few: only their frames are computed."""
+    rows = np.array([row for row, found in enumerate(seen) if found is not None], int)
+    if not len(rows):
+        return None
+    chosen = np.array([found[points.indices] for found in seen if found is not None])  # (R, N, 3)
+    size_m, size_px = _size(points.rest), np.maximum(_size(chosen), 1.0)
     return LandmarkTerms(
         skeleton=load_skeleton(body_name),
         points=points,
-        observed_px=observed,
-        visibility=visibility,
-        sigma_px=sigma_px,
-        metric=metric,
-        anchors=np.arange(number),
-        metric_sigma_m=sigma * size_m,
+        observed_px=chosen[..., :2] - centre_px[rows, None],
+        visibility=np.full(chosen.shape[:2], trust),
+        sigma_px=sigma * size_px,
+        metric=(chosen - chosen.mean(1, keepdims=True)) * (size_m / size_px)[:, None, None],
+        anchors=np.arange(len(points.indices)),
+        metric_sigma_m=sigma * float(size_m),
+        rows=rows,
     )
 
 
-def _size(points: np.ndarray) -> float:
-    """Diameter of (N, 3) points: twice their root mean square distance from the middle."""
-    return 2 * float(np.sqrt(np.square(points - points.mean(0)).sum(1).mean()))
+def _size(points: np.ndarray) -> np.ndarray:
+    """Diameter of (..., N, 3) points: twice their root mean square distance from the middle."""
+    return 2 * np.sqrt(np.square(points - points.mean(-2, keepdims=True)).sum(-1).mean(-1))

@@ -26,6 +26,10 @@ BETAS = slice(69, 79)
 LOG_FOCAL = 79
 UNKNOWNS = 80
 
+Rows = slice | np.ndarray
+"""Some of B people: a slice, or their numbers, each once."""
+ALL_ROWS = slice(None)
+
 
 @dataclass(frozen=True)
 class State:
@@ -61,6 +65,10 @@ class State:
             log_focal=self.log_focal + step[:, LOG_FOCAL],
         )
 
+    def rows(self, rows: Rows) -> State:
+        """Some of the people."""
+        return State(self.rotations[rows], self.place[rows], self.betas[rows], self.log_focal[rows])
+
     def where(self, keep: np.ndarray, other: State) -> State:
         """Rows of self where `keep` (B,), else of other."""
 
@@ -88,6 +96,23 @@ class Posed:
     """(B, 22, 3) metres, body frame."""
     joint_betas: np.ndarray
     """(B, 22, 3, 10) derivative of `joints` by the betas, the pelvis held."""
+
+    def rows(self, rows: Rows) -> Posed:
+        """Some of the people."""
+        return Posed(
+            self.state.rows(rows),
+            self.rotations[rows],
+            self.joints[rows],
+            self.rest_joints[rows],
+            self.joint_betas[rows],
+        )
+
+    def single_precision(self) -> Posed:
+        """The same in float32, where much is computed and little of it matters."""
+        state = self.state
+        parts = (state.rotations, state.place, state.betas, state.log_focal)
+        arrays = (self.rotations, self.joints, self.rest_joints, self.joint_betas)
+        return Posed(State(*(p.astype(np.float32) for p in parts)), *(a.astype(np.float32) for a in arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +195,13 @@ def skinned_points(
     weighted = weights[:, :, None] * carried
     positions = weighted.sum(-1)
     # A small turn e_a of joint j, in its own frame, moves whatever hangs below it by (G_j e_a) x (carried - joint_j).
-    below = weighted @ skeleton.path
-    weight_below = weights @ skeleton.path
+    path = skeleton.path.astype(rest.dtype)
+    below = weighted @ path
+    weight_below = weights @ path
     lever = (below - weight_below[:, :, None] * posed.joints.swapaxes(1, 2)[:, None]).transpose(0, 3, 1, 2)
     by_axis = cross_matrix(posed.rotations.swapaxes(2, 3))  # (B, 22, a, i, k): (G_j e_a) x
     turn = lever @ by_axis.transpose(0, 1, 4, 3, 2).reshape(count, BODY_JOINTS, 3, 9)  # (B, 22, N, (i, a))
-    jacobian = np.zeros((count, points, 3, UNKNOWNS))
+    jacobian = np.zeros((count, points, 3, UNKNOWNS), rest.dtype)
     jacobian[..., ROTATIONS] = (
         turn.reshape(count, BODY_JOINTS, points, 3, 3).transpose(0, 2, 3, 1, 4).reshape(count, points, 3, -1)
     )
@@ -185,7 +211,7 @@ def skinned_points(
     jacobian[:, :, :, PLACE.start + 2] = state.pelvis[:, None]
     jacobian[:, :, 2, LOG_FOCAL] = state.pelvis[:, None, 2]
     # By the betas: the joints move, and the point moves relative to each joint.
-    joint_part = posed.joint_betas - posed.rotations @ skeleton.rest_betas
+    joint_part = posed.joint_betas - posed.rotations @ skeleton.rest_betas.astype(rest.dtype)
     jacobian[..., BETAS] = _blend(weights, posed.rotations) @ rest_betas + _blend(weights, joint_part)
     return BodyPoints(positions, jacobian)
 

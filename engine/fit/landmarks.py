@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...models.rotations import cross_matrix
-from .kinematics import BODY_JOINTS, BodyPoints, Posed, Skeleton, projected, skinned_points
+from .kinematics import ALL_ROWS, BODY_JOINTS, BodyPoints, Posed, Rows, Skeleton, projected, skinned_points
 from .points import LandmarkPoints
 from .solver import System
 
@@ -41,6 +41,8 @@ class LandmarkTerms:
     """Which of the N the metric landmarks are relative to (for the whole body, the hips)."""
     metric_sigma_m: float = METRIC_SIGMA_M
     """Standard deviation of a metric landmark."""
+    rows: Rows = field(default_factory=lambda: ALL_ROWS)
+    """Which of the system's people the B are."""
 
     def body_points(self, posed: Posed) -> BodyPoints:
         """The landmarks on the body."""
@@ -49,15 +51,15 @@ class LandmarkTerms:
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Both kinds of landmarks."""
-        on_body = self.body_points(posed)
-        pixels, by_pixels = projected(on_body, posed.state.focal_px)
+        on_body = self.body_points(posed.rows(self.rows))
+        pixels, by_pixels = projected(on_body, posed.state.focal_px[self.rows])
         sigma = self.sigma_px[:, None, None]
-        image_width = IMAGE_WIDTH if robust else None
-        system.add_seen((pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], self.visibility, image_width)
+        off, by_off, image_width = (pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], IMAGE_WIDTH
+        system.add_seen(off, by_off, self.visibility, image_width if robust else None, self.rows)
         residual, jacobian = self._metric(on_body)
         metric_width = METRIC_WIDTH if robust else None
         metric_sigma, weight = self.metric_sigma_m, METRIC_WEIGHT * self.visibility
-        system.add_seen(residual / metric_sigma, jacobian / metric_sigma, weight, metric_width)
+        system.add_seen(residual / metric_sigma, jacobian / metric_sigma, weight, metric_width, self.rows)
 
     def _metric(self, on_body: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
         """(B, N, 3) metres and (B, N, 3, 80).

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .kinematics import ROTATIONS, UNKNOWNS, Posed, Skeleton, State
+from .kinematics import ALL_ROWS, ROTATIONS, UNKNOWNS, Posed, Rows, Skeleton, State
 
 STEP_LIMIT_RAD = 0.5
 CONVERGED = 0.1
@@ -35,27 +35,34 @@ class System:
         return cls(np.zeros(count), np.zeros((count, UNKNOWNS)), *np.zeros((2, count, UNKNOWNS, UNKNOWNS)))
 
     def add_seen(
-        self, residual: np.ndarray, jacobian: np.ndarray, weight: np.ndarray, robust_width: float | None
+        self,
+        residual: np.ndarray,
+        jacobian: np.ndarray,
+        weight: np.ndarray,
+        robust_width: float | None,
+        rows: Rows = ALL_ROWS,
     ) -> None:
         """Add observations: residual (B, M, d) in standard deviations, jacobian (B, M, d, 80), weight (B, M).
+
+        With `rows`, B of the people, in whom alone something was seen.
 
         With `robust_width`, the cost of each is Geman-McClure's w^2 s / (w^2 + s) of its squared length s.
         """
         squared = np.square(residual).sum(-1)
         if robust_width is None:
-            self.cost += 0.5 * (weight * squared).sum(1)
+            self.cost[rows] += 0.5 * (weight * squared).sum(1)
         else:
             width = robust_width**2
-            self.cost += 0.5 * (weight * width * squared / (width + squared)).sum(1)
+            self.cost[rows] += 0.5 * (weight * width * squared / (width + squared)).sum(1)
             weight = weight * (width / (width + squared)) ** 2
-        count = len(self.cost)
+        count = len(weight)
         root = np.sqrt(weight)[..., None]
-        rows = (jacobian * root[..., None]).reshape(count, -1, UNKNOWNS)
-        transposed = rows.swapaxes(1, 2)
-        hessian = transposed @ rows
-        self.gradient += (transposed @ (residual * root).reshape(count, -1, 1))[..., 0]
-        self.hessian += hessian
-        self.data_hessian += hessian
+        weighted = (jacobian * root[..., None]).reshape(count, -1, UNKNOWNS)
+        transposed = weighted.swapaxes(1, 2)
+        hessian = transposed @ weighted
+        self.gradient[rows] += (transposed @ (residual * root).reshape(count, -1, 1))[..., 0]
+        self.hessian[rows] += hessian
+        self.data_hessian[rows] += hessian
 
     def where(self, keep: np.ndarray, other: System) -> System:
         """Rows of self where `keep` (B,), else of other."""
