@@ -34,7 +34,8 @@ LOOSE_SIGMA_RAD = 0.25
 """The same for wrists and feet, which are a few pixels large in the network's crop."""
 _LOOSE = (7, 8, 10, 11, 20, 21)  # ankles, feet, wrists
 PLACE_SIZES, ZETA_SIGMA = 1.0, 0.7
-"""How far the pelvis may be from where the network has it: in sizes of the person, and in ln(depth)."""
+"""How far the pelvis may be from where the network has it: in sizes of the person, and in ln(depth) where no network
+knows about depth."""
 SHAPE_SIGMA = 0.5
 """How far a beta may be from the network's, where the network's shape is known."""
 MISS_WEIGHT, MISS_LIMIT = 0.5, 0.25
@@ -51,6 +52,8 @@ class Believed:
     """(B, 3) metres, camera frame, as seen through the camera that `refine` is given."""
     betas: np.ndarray | None
     """(B, 10) of the fitted body, or None where the picture alone must tell the shape."""
+    depth_sigma: float = ZETA_SIGMA
+    """One standard deviation of ln(depth)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Refined:
     """(B,) see `fitness`: of what the network said, unrefined."""
     fitness: np.ndarray
     """(B,) of the answer; never less."""
+    notes: tuple[str, ...] = ()
 
 
 def refine(
@@ -73,12 +77,13 @@ def refine(
     boxes_px: np.ndarray,
     camera: Pinhole,
     body_name: str = "neutral",
+    keep_camera: bool = False,
 ) -> Refined:
-    """masks are B of (H, W) bool, boxes_px (B, 4). A camera that is known stays as it is."""
+    """masks are B of (H, W) bool, boxes_px (B, 4). A camera that is known, or to be kept, stays as it is."""
     held = HeldFit(seen, believed, body_name)
     start = held.start()
     before = fitness(held.outcome(start), seen, masks, camera, body_name)
-    for candidate in _cameras(held, start, camera):
+    for candidate in (camera,) if keep_camera else _cameras(held, start, camera):
         state = held.on_picture(start, candidate.fx_px, masks, boxes_px)
         after = fitness(held.outcome(state), seen, masks, candidate, body_name)
         if (after >= before).all():
@@ -139,7 +144,8 @@ class HeldFit(BodyFit):
     @property
     def coarse_terms(self) -> tuple:
         """Image landmarks, and what the network believes."""
-        held = (HeldPose(self._believed.rotations), HeldPlace(self.start().place, self._size_px))
+        place = HeldPlace(self.start().place, self._size_px, self._believed.depth_sigma)
+        held = (HeldPose(self._believed.rotations), place)
         return (self.landmarks, *held, *self._shape, self.focal)
 
     def start(self) -> State:
@@ -200,11 +206,13 @@ class HeldPlace:
     """(B, 3) as in `State`."""
     size_px: np.ndarray
     """(B,) the person's size in the picture."""
+    depth_sigma: float
+    """One standard deviation of ln(depth / f)."""
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Quadratic."""
         wide = PLACE_SIZES * self.size_px
-        sigma = np.stack([wide, wide, np.full_like(wide, ZETA_SIGMA)], 1)
+        sigma = np.stack([wide, wide, np.full_like(wide, self.depth_sigma)], 1)
         off = (posed.state.place - self.place) / sigma
         system.cost += 0.5 * np.square(off).sum(1)
         system.gradient[:, PLACE] += off / sigma

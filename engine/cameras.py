@@ -33,6 +33,8 @@ class Pinhole:
     """given, exif, estimated or assumed."""
     fx_sigma: float
     """One standard deviation of ln(fx_px)."""
+    evidence: str = "perspective"
+    """What told the focal length, where it is estimated."""
 
     @property
     def matrix(self) -> np.ndarray:

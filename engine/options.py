@@ -51,6 +51,24 @@ def add_camera(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_camera_way(parser: argparse.ArgumentParser) -> None:
+    """Who finds what is not known of the camera."""
+    way = parser.add_argument_group("finding the camera")
+    way.add_argument(
+        "--camera",
+        default="auto",
+        choices=("auto", "fit", "blade"),
+        help="fit: from landmarks and outlines; blade: BLADE's depth network and its camera solver, with the bodies of "
+        "any backend; auto (default): blade with --backend blade, else fit",
+    )
+    way.add_argument(
+        "--camera-solver",
+        default="own",
+        choices=("own", "published"),
+        help="with BLADE's camera: own (default), or published, its authors' procedure, for comparison (stills; slow)",
+    )
+
+
 def camera_hint(options: argparse.Namespace) -> CameraHint:
     """What was said of the camera."""
     return CameraHint(focal_mm=options.focal_mm, sensor_mm=options.sensor_mm or 36.0, fx_px=options.focal_px)

@@ -14,8 +14,8 @@ import numpy as np
 from .. import __version__
 from ..wire.messages import MotionOptions, Progress, RecoverRequest, Recovery
 from ..wire.take import Take
-from . import chosen, finish, rigging
-from .backends import registry
+from . import camera_depth, chosen, finish, rigging
+from .backends import automatic
 from .cameras import initial_camera
 from .errors import NobodyFound
 from .footage import open_footage
@@ -39,9 +39,10 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
 
     with clock.stage("read"):
         footage = open_footage(request.source, request.data, request.frames)
-        backend = registry.choose(request.backend)
-    with clock.stage("recover"):
         camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
+        backend, why = automatic.choose(request.backend, footage, camera)
+        camera_depth.check(request)
+    with clock.stage("recover"):
         bodies = backend.recover(footage, camera, request, clock.report)
         if not bodies.people:
             raise NobodyFound(f"Nobody was found in {footage.name}.")
@@ -57,7 +58,7 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         device=bodies.device,
         versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__}
         | bodies.versions,
-        notes=(*bodies.notes, *chosen.missing_note(bodies.people, footage.frame_numbers, request)),
+        notes=(*why, *bodies.notes, *chosen.missing_note(bodies.people, footage.frame_numbers, request)),
     )
     return completed(seen, request.motion, request.want_rigs, clock)
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, MotionOptions, RecoverRequest, Recovery
 from . import blenders, console, outputs, report
 from .errors import InternalError, RecoverError, as_expected
-from .options import add_camera, add_motion, add_written, camera_hint, changed_motion, check_together, number
+from .options import (
+    add_camera,
+    add_camera_way,
+    add_motion,
+    add_written,
+    camera_hint,
+    changed_motion,
+    check_together,
+    number,
+)
 from .results import Wanted, write_results
 
 _DESCRIPTION = """Recover the people in each picture or clip and write, named after it, into the folder of --out:
@@ -59,6 +68,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     add_motion(parser)
     add_camera(parser, "EXIF, else estimated")
+    add_camera_way(parser)
     add_written(parser)
     parser.set_defaults(run=lambda options: run(options, parser))
 
@@ -130,6 +140,8 @@ def _recover(source: str, job: _Job, told: console.Console) -> Recovery:
         backend=options.backend,
         people=options.people,
         camera=job.camera,
+        camera_from=options.camera,
+        camera_solver=options.camera_solver,
         height_m=options.height,
         body=options.body,
         frames=options.frames,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...wire.messages import RecoverRequest
-from .. import detect
+from .. import camera_depth, detect
 from ..cameras import Pinhole
 from ..chosen import pick_people
 from ..detect import Detection
@@ -46,12 +46,17 @@ class LandmarksBackend:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
         keys = fit_keys(people, np.arange(len(people)), camera, request, report)
-        close_ups = fit_close_ups(
-            tuple(p.details for p in people), keys.problem.skeleton.pose(keys.state), request.body
-        )
+        fit, posed, notes = keys.fit, keys.problem.skeleton.pose(keys.state), ()
+        if request.camera_from == "blade":
+            report("camera", 0.8, "asking BLADE how far away people are")
+            placed = camera_depth.placed_fit(request, image, people, keys.fit, camera)
+            fit, posed, camera, notes = placed.fit, placed.posed, placed.camera, placed.notes
+        else:
+            camera = keys.camera
+        close_ups = fit_close_ups(tuple(p.details for p in people), posed, request.body)
         report("fit", 1.0, "")
-        tracks = tuple(_track(person, keys.fit, close_ups, row, request.body) for row, person in enumerate(people))
-        return Bodies(tracks, keys.camera, camera_notes(keys.camera), versions=detect.versions())
+        tracks = tuple(_track(person, fit, close_ups, row, request.body) for row, person in enumerate(people))
+        return Bodies(tracks, camera, (*camera_notes(camera), *notes), versions=detect.versions())
 
 
 def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:

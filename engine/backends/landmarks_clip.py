@@ -11,12 +11,13 @@ import numpy as np
 
 from ...wire.messages import RecoverRequest
 from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
-from .. import detect
+from .. import camera_depth, detect
 from ..cameras import Pinhole
 from ..chosen import pick_tracks
 from ..fit.clip_fit import ClipFit, fit_clip
 from ..fit.key_fit import camera_notes, fit_keys
 from ..fit.kinematics import BODY_JOINTS
+from ..fit.observations import observations
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..follow import Sighting
 from ..frames import Footage
@@ -53,7 +54,7 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
         for track, at in zip(tracks, frames, strict=True)
     ]
     report("fit", _FOLLOWING, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
-    camera, shapes = _camera_and_shapes(people, camera, request, report)
+    camera, shapes, told = _camera_and_shapes(people, frames, footage, camera, request, report)
 
     fits, whole, done = [], sum(map(len, people)), 0
     for sightings, at, betas in zip(people, frames, shapes, strict=True):
@@ -65,7 +66,7 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
         fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
         done += len(sightings)
     bodies = tuple(clip_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
-    notes = (*camera_notes(camera), *clip_notes(footage, followed.unreadable, followed.cuts))
+    notes = (*camera_notes(camera), *told, *clip_notes(footage, followed.unreadable, followed.cuts))
     return Bodies(bodies, camera, notes, versions=detect.versions())
 
 
@@ -75,20 +76,32 @@ def _where(index: int, count: int, started: float) -> str:
 
 
 def _camera_and_shapes(
-    people: list[list[Sighting]], camera: Pinhole, request: RecoverRequest, report: Report
-) -> tuple[Pinhole, list[np.ndarray]]:
-    """The shot's camera, and everybody's betas (10,), from the largest people's and everybody's key frames."""
+    people: list[list[Sighting]],
+    frames: list[np.ndarray],
+    footage: Footage,
+    camera: Pinhole,
+    request: RecoverRequest,
+    report: Report,
+) -> tuple[Pinhole, list[np.ndarray], tuple[str, ...]]:
+    """The shot's camera, and everybody's betas (10,), from everybody's key frames; and what is to be said of it."""
     each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
-    rows, numbers = [], []
-    for person, sightings in enumerate(people):
+    rows, numbers, at = [], [], []
+    for person, (sightings, seen_in) in enumerate(zip(people, frames, strict=True)):
         chosen = key_frames(sightings, each)
         rows += [sightings[i] for i in chosen]
         numbers += [person] * len(chosen)
+        at += list(seen_in[chosen])
     whose = np.array(numbers)
     told = lambda stage, _, detail: report(stage, _FOLLOWING, detail)  # noqa: E731 - the same without the fraction
     keys = fit_keys(rows, whose, camera, request, told)
+    seen, as_fitted = (
+        observations(rows, camera, np.full(len(rows), np.nan)),
+        camera_depth.as_fitted(keys.fit, request.body),
+    )
+    solved = camera_depth.clip_camera(request, footage, np.array(at), rows, seen, as_fitted, camera)
+    camera, betas, notes = solved or (keys.camera, keys.fit.betas, ())
     # The median: in some frames somebody stands behind something, or bends towards the camera.
-    return keys.camera, [np.median(keys.fit.betas[whose == person], 0) for person in range(len(people))]
+    return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], notes
 
 
 def key_frames(sightings: Sequence[Sighting], count: int) -> np.ndarray:

@@ -19,8 +19,8 @@ from ...models.errors import ModelsError
 from ...models.rotations import rotation_between
 from ...models.smpl_to_smplx import SMPL_PELVIS_M, smpl_to_smplx_pose, smpl_to_smplx_shape
 from ...wire.messages import RecoverRequest
-from .. import detect
-from ..camera_refine import Believed, Refined, refine
+from .. import camera_depth, detect
+from ..camera_refine import Believed, Refined
 from ..cameras import Pinhole
 from ..chosen import pick_people
 from ..crop import Crop, imagined_focal_px, network_input
@@ -133,11 +133,18 @@ class CropNetworkBackend:
         report("fit", 0.8, "fitting the bodies into the picture")
         body, smpl = load_body(request.body), smpl_body()
         boxes_px = np.array([person.box_px for person in people])
-        believed = believed_before(camera, predicted, crops, boxes_px, smpl, body)
         heights_m = np.full(len(people), np.nan)
         heights_m[0] = np.nan if request.height_m is None else request.height_m  # the largest person's
         seen = observations(people, camera, heights_m)
-        refined = refine(seen, believed, Masks(people), boxes_px, camera, request.body)
+        refined = camera_depth.placed(
+            request,
+            image,
+            seen,
+            lambda candidate: believed_before(candidate, predicted, crops, boxes_px, smpl, body),
+            Masks(people),
+            boxes_px,
+            camera,
+        )
         close_ups = fit_close_ups(seen.details, refined.posed, request.body)
         report("fit", 1.0, "")
         tracks = tuple(
@@ -151,7 +158,7 @@ class CropNetworkBackend:
             )
             for row, person in enumerate(people)
         )
-        return self.bodies(tracks, refined.camera, smpl is not None)
+        return self.bodies(tracks, refined.camera, smpl is not None, refined.notes)
 
     def bodies(
         self, tracks: tuple[BodyTrack, ...], camera: Pinhole, has_smpl: bool, notes: tuple[str, ...] = ()

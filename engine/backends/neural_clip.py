@@ -15,7 +15,8 @@ import numpy as np
 
 from ...models.body_model import BodyModel, load_body
 from ...wire.messages import RecoverRequest
-from ..camera_refine import HeldFit
+from .. import camera_depth
+from ..camera_refine import Believed, HeldFit
 from ..cameras import Pinhole
 from ..chosen import pick_tracks
 from ..crop import Crop, network_input
@@ -76,7 +77,7 @@ def recover_clip(
     people = [cast(list[Looked], rows) for rows in put_right]
     report("fit", _LOOKED, "fitting the bodies into the clip")
     smpl = smpl_body()
-    camera, shapes = _camera_and_shapes(people, camera, request, smpl)
+    camera, shapes, told = _camera_and_shapes(people, frames, footage, camera, request, smpl)
 
     bodies = []
     for number, (sightings, at, betas) in enumerate(zip(people, frames, shapes, strict=True)):
@@ -95,8 +96,8 @@ def recover_clip(
             first.predicted.crop_camera[0], first.crop, camera
         )
         bodies.append(replace(track, notes=(*track.notes, note)))
-    notes = clip_notes(footage, followed.unreadable, followed.cuts)
-    return backend.bodies(tuple(bodies), camera, smpl is not None, tuple(notes))
+    notes = (*told, *clip_notes(footage, followed.unreadable, followed.cuts))
+    return backend.bodies(tuple(bodies), camera, smpl is not None, notes)
 
 
 def _tell_fit(report: Report, number: int, count: int, done: float) -> None:
@@ -133,21 +134,39 @@ def _crops(footage: Footage, tracks: list[Track]) -> Iterator[tuple[int, Sightin
 
 
 def _camera_and_shapes(
-    people: list[list[Looked]], camera: Pinhole, request: RecoverRequest, smpl: BodyModel | None
-) -> tuple[Pinhole, list[np.ndarray]]:
-    """The shot's camera, and everybody's betas (10,), from everybody's key frames."""
+    people: list[list[Looked]],
+    frames: list[np.ndarray],
+    footage: Footage,
+    camera: Pinhole,
+    request: RecoverRequest,
+    smpl: BodyModel | None,
+) -> tuple[Pinhole, list[np.ndarray], tuple[str, ...]]:
+    """The shot's camera, and everybody's betas (10,), from everybody's key frames; and what is to be said of it."""
     each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
-    chosen = [[sightings[i] for i in key_frames(sightings, each)] for sightings in people]
-    whose = np.repeat(np.arange(len(people)), [len(rows) for rows in chosen])
-    rows = [sighting for sightings in chosen for sighting in sightings]
+    keys = [key_frames(sightings, each) for sightings in people]
+    whose = np.repeat(np.arange(len(people)), [len(rows) for rows in keys])
+    rows = [sightings[i] for sightings, own in zip(people, keys, strict=True) for i in own]
     heights_m = np.where(whose == 0, np.nan if request.height_m is None else request.height_m, np.nan)
+    at = np.concatenate([seen_in[own] for seen_in, own in zip(frames, keys, strict=True)])
+    solved = camera_depth.clip_camera(
+        request,
+        footage,
+        at,
+        rows,
+        observations(rows, camera, heights_m),
+        lambda candidate: _believed(rows, candidate, smpl, load_body(request.body)),
+        camera,
+    )
+    if solved is not None:
+        camera, betas, told = solved
+        return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], told
     held = _held(rows, camera, heights_m, smpl, request.body)
     start = held.start()
     if not camera.is_known:
         camera = agreed_camera(camera, held.outcome(held.near(start)), whose)
     boxes_px = np.array([sighting.box_px for sighting in rows])
     betas = held.on_picture(start, camera.fx_px, Masks(rows), boxes_px).betas
-    return camera, [np.median(betas[whose == person], 0) for person in range(len(people))]
+    return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], ()
 
 
 def _fit_window(
@@ -178,11 +197,14 @@ def _held(
 ) -> HeldFit:
     """With `betas` (B, 10) shapes and focal length are known."""
     seen = observations(rows, camera, heights_m, keep_focal=betas is not None)
-    predicted = Prediction.joined([row.predicted for row in rows])
-    crops = [row.crop for row in rows]
-    boxes_px = np.array([row.box_px for row in rows])
     body = load_body(body_name) if betas is None else None
-    return HeldFit(seen, believed_before(camera, predicted, crops, boxes_px, smpl, body), body_name, betas)
+    return HeldFit(seen, _believed(rows, camera, smpl, body), body_name, betas)
+
+
+def _believed(rows: Sequence[Looked], camera: Pinhole, smpl: BodyModel | None, body: BodyModel | None) -> Believed:
+    predicted = Prediction.joined([row.predicted for row in rows])
+    boxes_px = np.array([row.box_px for row in rows])
+    return believed_before(camera, predicted, [row.crop for row in rows], boxes_px, smpl, body)
 
 
 def _with_confidence(track: BodyTrack) -> BodyTrack:

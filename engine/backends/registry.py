@@ -12,10 +12,12 @@ from ..errors import BackendNotReady, MissingPackage, UnknownBackend
 if TYPE_CHECKING:  # `base` needs Pillow, and an engine without it must still be able to say so
     from .base import Backend
 
-# Name -> (module in this folder, class). `auto` takes the first that is ready.
+# Name -> (module in this folder, class), in the order of `auto`, which `automatic` explains.
 _BACKENDS = {
     "tokenhmr": ("tokenhmr", "TokenHmrBackend"),
     "hmr2": ("hmr2", "Hmr2Backend"),
+    "blade": ("blade", "BladeBackend"),
+    "aios": ("aios", "AiosBackend"),
     "landmarks": ("landmarks", "LandmarksBackend"),
     "fake": ("fake", "FakeBackend"),
 }
@@ -35,13 +37,25 @@ def choose(name: str = "auto") -> Backend:
         if name not in _BACKENDS:
             raise UnknownBackend(f"There is no backend {name!r}; there are {', '.join(_BACKENDS)}.")
         return _ready(name)
-    *better, last = (name for name in _BACKENDS if name not in ONLY_BY_NAME)
+    *better, last = automatic()
     for name in better:
-        try:
+        if is_ready(name):
             return _ready(name)
-        except (BackendNotReady, MissingPackage):
-            continue
     return _ready(last)  # it asks for least, so its complaint is the one to hear
+
+
+def automatic() -> list[str]:
+    """The names among which `auto` chooses, first choice first."""
+    return [name for name in _BACKENDS if name not in ONLY_BY_NAME]
+
+
+def is_ready(name: str) -> bool:
+    """Whether the backend of that name would run now. Quick: nothing is loaded."""
+    try:
+        _ready(name)
+    except (BackendNotReady, MissingPackage):
+        return False
+    return True
 
 
 def status() -> tuple[BackendStatus, ...]:

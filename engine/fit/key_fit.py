@@ -90,5 +90,5 @@ def camera_notes(camera: Pinhole) -> tuple[str, ...]:
             "picture does not tell it. Give --focal-mm for a trustworthy distance.",
         )
     if camera.source == "estimated":
-        return (f"{FOCAL_NOTE}{camera.fx_px:.0f} px, within {percent} %) was estimated from perspective.",)
+        return (f"{FOCAL_NOTE}{camera.fx_px:.0f} px, within {percent} %) was estimated from {camera.evidence}.",)
     return ()

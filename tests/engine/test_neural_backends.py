@@ -128,7 +128,7 @@ def test_asking_for_the_state_loads_no_torch(imported):
     )
     command = [sys.executable, "-c", program, str(ROOT / "engine" / "launch.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "['tokenhmr', 'hmr2', 'landmarks', 'fake'] False", done.stderr
+    assert done.stdout.strip() == "['tokenhmr', 'hmr2', 'blade', 'aios', 'landmarks', 'fake'] False", done.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="needs mediapipe: run `python dev.py setup`")
@@ -245,7 +245,7 @@ def test_everybody_becomes_a_body_in_one_camera(imported, scene, backend):
 def test_limbs_that_were_not_seen_are_the_networks_guess(imported, scene, monkeypatch):
     (whole, *_) = neural.detect.find_people(None)
     whole.visibility[25:] = 0  # from the knees down
-    monkeypatch.setattr(neural.detect, "find_people", lambda *_: [whole])
+    monkeypatch.setattr(neural.detect, "find_people", lambda *_, **__: [whole])
     (person,) = recover(Hmr2Backend(), scene).people
     names = load_body("neutral").joint_names
     inferred = {name for name, is_inferred in zip(names[:22], person.joint_inferred[0], strict=False) if is_inferred}
@@ -254,7 +254,7 @@ def test_limbs_that_were_not_seen_are_the_networks_guess(imported, scene, monkey
 
 
 def test_nobody_is_nobody(imported, scene, monkeypatch):
-    monkeypatch.setattr(neural.detect, "find_people", lambda *_: [])
+    monkeypatch.setattr(neural.detect, "find_people", lambda *_, **__: [])
     assert recover(TokenHmrBackend(), scene).people == ()
 
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What AiOS and BLADE say about people, and what that means for the free body before the full image's camera.
+
+Both speak of SMPL-X, whose joints and axes the free body shares: rotations are copied. Betas and expressions belong to
+one body. With the user's SMPL-X imported the shape is carried over by measuring and the fingers' mean pose is SMPL-X's
+own; without it the picture tells the shape, and the free body's relaxed hand stands in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...models import weights
+from ...models.body_model import BodyModel, load_body
+from ...models.rotations import matrix_to_rotvec, rotation_between
+from ...models.smpl_to_smplx import smpl_to_smplx_shape
+from ..camera_refine import Believed, HeldFit
+from ..cameras import Pinhole
+from ..fit.body_fit import Observations
+from ..fit.close_ups import FINGERS, JAW, CloseUps
+
+if TYPE_CHECKING:
+    from ...models.aios import People
+
+SMPLX_BODY = "smplx-neutral"
+NEW_PLACE_M = 3.0
+"""Any depth: only to have the body in front of the camera while its size is measured."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A network's words on B people, each in a picture of its own."""
+
+    rotations: np.ndarray
+    """(B, 22, 3, 3) local; joint 0 turns the body before the camera that looks straight at `towards_px`."""
+    left_hand: np.ndarray
+    """(B, 15, 3, 3) relative to SMPL-X's mean hand."""
+    right_hand: np.ndarray
+    """(B, 15, 3, 3) likewise."""
+    jaw: np.ndarray
+    """(B, 3, 3)."""
+    betas: np.ndarray
+    """(B, 10) of SMPL-X's neutral body."""
+    expression: np.ndarray
+    """(B, 10) of SMPL-X."""
+    scores: np.ndarray
+    """(B,) how much it looked like a person, 0 to 1."""
+    depth_m: np.ndarray
+    """(B,) to the pelvis; NaN where no network told it."""
+    towards_px: np.ndarray
+    """(B, 2) the middle of the network's picture, in the full image."""
+
+    @classmethod
+    def of(cls, people: People, depth_m: np.ndarray, towards_px: np.ndarray) -> Answer:
+        """One person for each picture (B, 1)."""
+
+        def first(values) -> np.ndarray:
+            return values[:, 0].float().cpu().numpy().astype(np.float64)
+
+        return cls(
+            rotations=first(people.body_rotations),
+            left_hand=first(people.left_hand_rotations),
+            right_hand=first(people.right_hand_rotations),
+            jaw=first(people.jaw_rotation)[:, 0],
+            betas=first(people.betas),
+            expression=first(people.expression),
+            scores=first(people.scores),
+            depth_m=np.asarray(depth_m, np.float64),
+            towards_px=np.asarray(towards_px, np.float64),
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Answer]) -> Answer:
+        """All rows, one after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def rows(self, rows) -> Answer:
+        """Some of the rows."""
+        return Answer(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def smplx_body() -> BodyModel | None:
+    """SMPL-X's neutral body, of which the networks speak, if the user has imported it."""
+    found = weights.installed(weights.find(SMPLX_BODY))
+    return None if found is None else load_body(found.path)
+
+
+def believed(
+    answer: Answer,
+    seen: Observations,
+    camera: Pinhole,
+    body_name: str,
+    smplx: BodyModel | None,
+    betas: np.ndarray | None = None,
+) -> Believed:
+    """The answer about the free body, seen through the full image's camera; places by the landmarks seen.
+
+    `betas` (B, 10) of the free body, where they are known already.
+    """
+    rotations = answer.rotations.copy()
+    off = (answer.towards_px - [camera.cx_px, camera.cy_px]) / camera.fx_px
+    rays = np.column_stack([off, np.ones(len(off))])
+    # The network looked straight at the middle of its picture; the full image's camera sees that along a ray.
+    rotations[:, 0] = rotation_between(np.array([0, 0, 1.0]), rays) @ rotations[:, 0]
+    if smplx is not None and betas is None:
+        betas = smpl_to_smplx_shape(smplx, answer.betas, load_body(body_name)).betas
+    anywhere = np.column_stack([np.zeros((len(rotations), 2)), np.full(len(rotations), NEW_PLACE_M)])
+    unplaced = Believed(rotations, anywhere, betas)
+    return replace(unplaced, pelvis=place_by_landmarks(unplaced, seen, camera, body_name))
+
+
+def place_by_landmarks(unplaced: Believed, seen: Observations, camera: Pinhole, body_name: str) -> np.ndarray:
+    """(B, 3) metres: the pelves that bring the bodies onto the landmarks, in closed form, by this focal length."""
+    import torch
+
+    from ..camera_start import closed_form_camera
+
+    held = HeldFit(replace(seen, focal_px=np.full(len(seen.focal_px), camera.fx_px)), unplaced, body_name)
+    state = held.start()
+    on_body = held.landmarks.body_points(held.skeleton.pose(state)).positions - state.pelvis[:, None]
+    indices = held.landmarks.points.indices
+    points_px = seen.points_px[:, indices] - seen.centre_px[:, None]
+    values = (on_body, points_px, seen.visibility[:, indices] ** 2 + 1e-4)
+    focal_px = torch.full((len(on_body),), camera.fx_px, dtype=torch.float64)
+    _, pelvis = closed_form_camera(*(torch.from_numpy(value) for value in values), focal_px=focal_px)
+    return pelvis.numpy()
+
+
+def with_own_hands_and_jaw(close_ups: CloseUps, answer: Answer, body_name: str, smplx: BodyModel | None) -> CloseUps:
+    """The network's fingers and jaw; eyes and expression stay those of the close-ups, for the networks tell no gaze."""
+    mean = load_body(body_name) if smplx is None else smplx
+    pose, seen = close_ups.pose.copy(), close_ups.seen.copy()
+    for side, hand, mean_hand in (
+        ("left", answer.left_hand, mean.hands_mean_left),
+        ("right", answer.right_hand, mean.hands_mean_right),
+    ):
+        pose[:, FINGERS[side]] = matrix_to_rotvec(hand) + mean_hand
+        seen[:, FINGERS[side]] = True
+    pose[:, JAW] = matrix_to_rotvec(answer.jaw)
+    seen[:, JAW] = True
+    return replace(close_ups, pose=pose, seen=seen)
