@@ -1,274 +1,164 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures to .blend files without a window. Two ways in: draw a recovery that was computed elsewhere, or start the
-engine here and recover each picture.
+"""`blender --command recover_body`: the engine's own command line, with the .blend written by this Blender.
 
-Exit codes: 0 done; 1 nobody found, or verdict below --min-iou; 2 wrong usage or unreadable input; 3 something required
-is missing.
+The options, what is printed, the files and the exit codes are those of `recover-body recover`, because it is what runs.
+What only a Blender can make (other files for characters, fewer keys, a render) is made afterwards, from the .blend.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
+import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
-import numpy as np
 
-from ..wire import codec
-from ..wire.amass import BACKEND as AMASS
-from ..wire.messages import CameraHint, Failure, Progress, RecoverRequest, Recovery, RerunRequest
-from ..wire.take import write_take
 from . import preferences
-from .background import footage_behind
 from .client import EngineClient
-from .editors import look_through_camera
+from .draw_file import Extras, add_to_blend, draw_file
 from .engine_command import engine_command
-from .errors import AddonError, SourceError
-from .export import FORMATS, export_people
-from .key_reduction import reduce_character
-from .render import render_over_picture
-from .rerunning import read_motion
-from .scene import draw_recovery
-from .sources import Source, source_from_file
-from .take_store import TAKE
+from .engine_process import clean_environment
+from .errors import AddonError, EngineNotFound
+from .export import FORMATS
+from .motion_files import draw_motion
 
-_EXAMPLES = """examples:
-  %(prog)s photo.jpg --out results
-  %(prog)s *.jpg --out results --people largest --render
-  %(prog)s shot.take.npz dance_amass.npz --out results --export FBX,BVH --reduce-keys 2
-  %(prog)s --recovery photo.recovery --blend photo.blend --image photo.jpg
+_HELP = """usage: {program} INPUT ... --out DIR [options]
+
+Recover the people in pictures and clips, and save each as a .blend with rigged characters, beside take and report.
+An INPUT may also be a take (NAME.take.npz) or AMASS motion (.npz): it is drawn as it is.
+
+examples:
+  {program} photo.jpg --out results
+  {program} *.jpg --out results --people largest --overlay
+  {program} shot.mp4 --out results --frames 10:200 --json
+  {program} shot_%04d.png --out results --focal-mm 35 --sensor-mm 23.6 --min-iou 0.6
+  {program} shot.take.npz dance_amass.npz --out results --export FBX,BVH --reduce-keys 2
+
+options of this Blender:
+  --engine COMMAND      the engine's Python or a whole command, instead of what the preferences say
+  --export KINDS        also write the characters as {kinds} (several with commas between)
+  --reduce-keys PX      keep only the keys needed to stay within PX pixels
+  --render              also render the characters over the picture, as NAME.render.png
+
+All other options are those of `recover-body recover`, which this runs; a .blend is always written:
 """
 
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Run the command line `arguments`; returns the exit code."""
-    parser = _make_parser(program)
+    parser = _own_options(program)
     try:
-        options = parser.parse_args(list(arguments))
-        if bool(options.recovery) == bool(options.inputs):
-            parser.error("give either pictures or --recovery FILE")
-        if options.recovery and not options.blend:
-            parser.error("--recovery needs --blend OUT.blend")
-        if options.inputs and not options.out:
-            parser.error("pictures need --out DIR")
+        options, others = parser.parse_known_args(list(arguments))
+        if options.recovery and (others or not options.save):
+            parser.error("--recovery needs --save OUT.blend, and takes no pictures")
+        motion = [word for word in others if word.endswith(".npz") and not word.startswith("-")]
+        if motion and (motion != others or options.out is None):
+            parser.error("takes and motion files need --out DIR, and no pictures or options of recoveries beside them")
     except SystemExit as end:  # argparse has printed why; Blender must be ended by whoever started it
         return int(end.code or 0)
+    extras = Extras(options.export, options.reduce_keys, Path("render") if options.render else None)
     try:
-        return _draw_recovery_file(options) if options.recovery else _recover_all(options)
+        if options.recovery:
+            draw_file(options.recovery, options.save, options.image, options.take)
+            return 0
+        told = options.engine or preferences.told_engine()
+        if motion:
+            return _draw_all(told, motion, options.out, extras)
+        if {"-h", "--help"} & set(others):
+            print(_HELP.format(program=program, kinds=", ".join(FORMATS)), flush=True)
+            return _run_engine(told, others)
+        return _recover_all(told, others, options.out, extras)
     except AddonError as error:
-        return _complain(error.sentence, error.remedy, error.exit_code)
+        return _complain(error)
 
 
-def _make_parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Recover the people in pictures and save each picture as a .blend with rigged characters.",
-        epilog=_EXAMPLES % dict(prog=program),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="pictures to recover people from, takes, or AMASS motion (.npz)"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for <name>.blend and <name>.take.npz")
-    parser.add_argument("--engine", default="", metavar="COMMAND", help="Python of the engine, or a whole command")
-    parser.add_argument("--backend", default="auto", help="auto (default), landmarks, …")
-    parser.add_argument("--people", default="all", metavar="all|largest|N", help="whom to recover")
-    parser.add_argument("--body", default="neutral", choices=("neutral", "female", "male"))
-    parser.add_argument("--focal-mm", type=float, metavar="F", help="focal length in millimetres, with --sensor-mm")
-    parser.add_argument("--sensor-mm", type=float, default=36.0, metavar="S", help="sensor along the longer side")
-    parser.add_argument("--focal-px", type=float, metavar="F", help="focal length in pixels of the full picture")
-    parser.add_argument("--height", type=float, metavar="M", help="height of the largest person in metres")
-    parser.add_argument("--min-iou", type=float, default=0.0, metavar="X", help="exit 1 if an overlap is below this")
-    parser.add_argument("--render", nargs="?", const="", metavar="OUT.png", help="also render over the picture")
-    parser.add_argument(
-        "--export",
-        type=_formats,
-        default=(),
-        metavar="KINDS",
-        help=f"also write the characters as {', '.join(FORMATS)} (several with commas between)",
-    )
-    parser.add_argument(
-        "--reduce-keys", type=float, metavar="PX", help="keep only the keys needed to stay within PX pixels"
-    )
-    drawing = parser.add_argument_group("drawing a recovery that was computed elsewhere")
-    drawing.add_argument("--recovery", type=Path, metavar="FILE", help="an encoded Recovery message")
-    drawing.add_argument("--blend", type=Path, metavar="OUT.blend", help="the file to write")
-    drawing.add_argument("--image", metavar="PICTURE", help="the picture behind the camera")
+def _own_options(program: str) -> argparse.ArgumentParser:
+    """The options in `_HELP`, and what the engine asks of a Blender: to draw what it computed."""
+    parser = argparse.ArgumentParser(prog=program, add_help=False, allow_abbrev=False, usage=f"{program} --help")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--engine", default="")
+    parser.add_argument("--export", type=_kinds, default=())
+    parser.add_argument("--reduce-keys", type=float)
+    parser.add_argument("--render", action="store_true")
+    for name, kind in (("--recovery", Path), ("--save", Path), ("--image", str), ("--take", str)):
+        parser.add_argument(name, type=kind, default=None if kind is Path else "")
     return parser
 
 
-def _formats(text: str) -> tuple[str, ...]:
+def _kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(word.strip().upper() for word in text.split(","))
     if unknown := [kind for kind in kinds if kind not in FORMATS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(FORMATS)}")
     return kinds
 
 
-# ---------------------------------------------------------------------------------------------- the two ways
-
-
-def _draw_recovery_file(options: argparse.Namespace) -> int:
-    try:
-        recovery = codec.decode(options.recovery.read_bytes())
-    except OSError as error:
-        raise SourceError(f"{options.recovery} cannot be read ({error.strerror}).", "Check the file name.") from None
-    except codec.WireError as error:
-        raise SourceError(f"{options.recovery} is not a recovery ({error}).", "Recover the picture again.") from None
-    if not isinstance(recovery, Recovery):
-        raise SourceError(f"{options.recovery} is a {type(recovery).__name__}, not a recovery.", "Check the file name.")
-    source = options.image or recovery.take.source
-    picture = source_from_file(source) if options.image or Path(source).is_file() else None
-    _write_blend(recovery, picture, options.blend, Path(options.render) if options.render else None, options)
-    return 0
-
-
-def _recover_all(options: argparse.Namespace) -> int:
-    """Every picture, even if an earlier one fails; returns the worst exit code."""
-    try:
-        camera = CameraHint(options.focal_mm, options.sensor_mm, options.focal_px)
-    except ValueError as error:
-        return _complain(f"{error}.", "Check the options.", 2)
-    names = [Path(source).stem for source in options.inputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        return _complain(f"Several pictures are called {twice[0]}.", "Rename one, or give them different --out.", 2)
-    codes = []
-    with EngineClient(engine_command(options.engine or preferences.told_engine())) as client:
-        for number, source in enumerate(options.inputs):
+def _draw_all(told: str, motion: list[str], out: Path, extras: Extras) -> int:
+    """Every file, even if an earlier one fails; returns the worst exit code."""
+    worst = 0
+    with EngineClient(engine_command(told)) as client:
+        for path in motion:
             try:
-                codes.append(_recover_one(client, str(number), source, camera, options))
+                draw_motion(client, path, out, extras)
             except AddonError as error:
-                codes.append(_complain(error.sentence, error.remedy, error.exit_code))
-    return max(codes)
+                worst = max(worst, _complain(error))
+    return worst
 
 
-def _recover_one(
-    client: EngineClient, request_id: str, source: str, camera: CameraHint, options: argparse.Namespace
-) -> int:
-    if source.endswith(".npz"):
-        take, picture, path = read_motion(source), None, source.removesuffix(".npz").removesuffix(".take")
-        client.submit(RerunRequest(request_id, take, camera=camera))
-        if Path(take.source).is_file() and take.backend != AMASS:
-            picture = source_from_file(take.source)
-    else:
-        picture = source_from_file(source)
-        path = picture.path
-        client.submit(
-            RecoverRequest(
-                request_id,
-                path,
-                backend=options.backend,
-                people=options.people,
-                camera=camera,
-                height_m=options.height,
-                body=options.body,
-            )
+def _recover_all(told: str, arguments: list[str], out: Path | None, extras: Extras) -> int:
+    """The engine's command line, and the extras for each .blend that it wrote; returns the worst exit code."""
+    started = time.time()
+    where = [] if out is None else ["--out", str(out)]
+    worst = _run_engine(told, [*arguments, *where, *([] if "--blend" in arguments else ["--blend"])])
+    if out is None or not extras.any:
+        return worst
+    for word in arguments:
+        blend = out / f"{Path(word).stem}.blend"  # of the inputs, these are the ones that were written just now
+        if blend.is_file() and blend.stat().st_mtime >= started - 2:
+            try:
+                add_to_blend(blend, extras)
+            except AddonError as error:
+                worst = max(worst, _complain(error))
+    return worst
+
+
+def _complain(error: AddonError) -> int:
+    print(f"{error.sentence}\n{error.remedy}", file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+def _run_engine(told: str, arguments: list[str]) -> int:
+    """`recover-body recover` with these arguments, as a child that prints where this process prints."""
+    *command, last = engine_command(told)
+    if last != "serve":
+        raise EngineNotFound(
+            f"The engine's command ends with {last!r} instead of 'serve', so it cannot be asked to recover.",
+            "Name the Python of the engine's environment, or its command, with --engine.",
         )
-    print(f"{source}: recovering", flush=True)
-    answer = client.wait(request_id, on_progress=_Lines(source))
-    if isinstance(answer, Failure):
-        return _complain(f"{source}: {answer.sentence}", answer.remedy, answer.exit_code)
-    stem = Path(path).name if source.endswith(".npz") else Path(path).stem
-    render = None
-    if options.render is not None:
-        render = Path(options.render) if options.render else options.out / f"{stem}.render.png"
+    command += ["recover", *arguments]
+    this_blender = {"RECOVER_BODY_BLENDER": bpy.app.binary_path or sys.executable}
+    sys.stdout.flush()
     try:
-        write_take(options.out / f"{stem}.take.npz", answer.take)
+        child = subprocess.Popen(command, env=clean_environment(this_blender))
     except OSError as error:
-        return _complain(f"{options.out} cannot be written ({error.strerror}).", "Choose another --out.", 2)
-    _write_blend(answer, picture, options.out / f"{stem}.blend", render, options)
-    overlaps = [float(np.nanmin(p.overlay_iou)) for p in answer.take.people if np.isfinite(p.overlay_iou).any()]
-    return 1 if overlaps and min(overlaps) < options.min_iou else 0
-
-
-# ---------------------------------------------------------------------------------------------- the file
-
-
-def _write_blend(
-    recovery: Recovery, picture: Source | None, path: Path, render: Path | None, options: argparse.Namespace
-) -> None:
-    """Draw into an empty file and save it; the file is whole or absent. Raises AddonError."""
-    bpy.ops.wm.read_homefile(use_empty=True)
-    scene = bpy.context.scene
-    camera = recovery.take.camera
-    image = footage_behind(picture, camera.width, camera.height) if picture else None
-    if picture and image is None:
-        print(f"Blender cannot show {picture.path}, so the camera has no background.", file=sys.stderr)
-    drawing = draw_recovery(recovery, image, scene)
-    drawing.collection[TAKE] = f"//{path.stem}.take.npz"
-    _light(scene)
-    rigs = [body.rig for body in drawing.bodies]
-    if options.reduce_keys is not None and drawing.camera is not None and len(recovery.take.frame_numbers) > 2:
-        for rig in rigs:
-            done = reduce_character(rig, drawing.camera, scene, options.reduce_keys)
-            print(f"{rig.name}: {done.keys_before} keys became {done.keys_after}, {done.error_px:.2f} px", flush=True)
-    for screen in bpy.data.screens:
-        look_through_camera(screen)
-    if image is not None and image.packed_file is None:
-        _point_nearby(image, path)
-    _save(path)
-    print(f"Saved {path}: {len(drawing.bodies)} people", flush=True)
-    for kind in options.export:
-        for written in export_people(rigs, path, kind, scene):
-            print(f"Wrote {written}", flush=True)
-    if render is not None:
-        render_over_picture(scene, image, render)
-        print(f"Rendered {render}", flush=True)
-
-
-def _light(scene: bpy.types.Scene) -> None:
-    """A sun over the photographer's shoulder, and a grey sky: enough for a first render."""
-    sun = bpy.data.objects.new("Sun", bpy.data.lights.new("Sun", "SUN"))
-    sun.data.energy, sun.data.angle = 3.0, math.radians(10)
-    sun.rotation_euler = (math.radians(50), 0.0, math.radians(-30))
-    scene.collection.objects.link(sun)
-    scene.world = bpy.data.worlds.new("World")
-    scene.world.color = (0.3, 0.3, 0.3)
-
-
-def _point_nearby(image: bpy.types.Image, blend: Path) -> None:
-    """A picture beside the .blend is named relative to it, so that the folder can be moved as a whole."""
-    picture, folder = Path(bpy.path.abspath(image.filepath)).resolve(), blend.resolve().parent
-    image.filepath = f"//{picture.name}" if picture.parent == folder else str(picture)
-
-
-def _save(path: Path) -> None:
+        sentence = f"The engine could not be started: {command[0]} ({error.strerror or error})."
+        raise EngineNotFound(sentence) from None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".blend", dir=path.parent)
-        os.close(handle)
+        return _shell_code(_wait(child))
+    finally:
+        child.kill()  # if this process was told to end
+
+
+def _wait(child: subprocess.Popen) -> int:
+    while True:
         try:
-            bpy.ops.wm.save_as_mainfile(
-                filepath=temporary, copy=True, relative_remap=False, compress=True, check_existing=False
-            )
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-            Path(f"{temporary}1").unlink(missing_ok=True)  # Blender's backup of the empty temporary file
-    except (OSError, RuntimeError) as error:
-        raise SourceError(f"{path} cannot be written ({error}).", "Choose another folder.") from None
+            return child.wait()
+        except KeyboardInterrupt:  # the child heard it too, and ends by itself
+            continue
 
 
-# ---------------------------------------------------------------------------------------------- words
-
-
-class _Lines:
-    """A line for every new stage."""
-
-    def __init__(self, source: str) -> None:
-        self._source, self._stage = source, ""
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.stage != self._stage:
-            self._stage = progress.stage
-            print(f"{self._source}: {progress.stage} {progress.fraction:.0%} {progress.detail}".rstrip(), flush=True)
-
-
-def _complain(sentence: str, remedy: str, exit_code: int) -> int:
-    print(f"{sentence}\n{remedy}", file=sys.stderr, flush=True)
-    return exit_code
+def _shell_code(status: int) -> int:
+    """What a shell would call it: 128 + n for a process that was ended by the signal n."""
+    return status if status >= 0 else 128 - status

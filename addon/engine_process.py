@@ -32,7 +32,7 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_clean_environment(environment),
+            env=clean_environment(environment),
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._write, self._listen)]
@@ -112,7 +112,7 @@ class EngineProcess:
                 self._words.append(line.decode(errors="replace").rstrip())
 
 
-def _clean_environment(extra: dict[str, str]) -> dict[str, str]:
+def clean_environment(extra: dict[str, str]) -> dict[str, str]:
     """The process's environment without what would make another Python look into Blender's folders."""
     dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}

@@ -45,13 +45,16 @@ class Source:
 def source_from_file(path: str) -> Source:
     """A picture, movie, folder or pattern on disk. Raises SourceError when there is no such thing."""
     absolute = Path(bpy.path.abspath(path)).expanduser()
-    if is_pattern(str(absolute)):
-        return Source(str(absolute), is_clip=True, timeline=replace(SAME_FRAMES, sets_time=False))
-    if absolute.is_dir():
-        return Source(str(absolute.resolve()), is_clip=True, timeline=replace(SAME_FRAMES, sets_time=False))
+    if is_numbered(str(absolute)):  # which has no rate of its own
+        return Source(str(absolute.absolute()), is_clip=True, timeline=replace(SAME_FRAMES, sets_time=False))
     if not absolute.is_file():
         raise SourceError(f"There is no file {absolute}.", "Check the name, or choose another picture.")
     return Source(str(absolute.resolve()), is_clip=is_movie_name(absolute.name))
+
+
+def is_numbered(path: str) -> bool:
+    """Whether it names numbered pictures: a pattern, or a folder of them."""
+    return is_pattern(path) or (Path(path).is_dir() and bool(numbers_of(path)))
 
 
 def is_movie_name(name: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures to .blend files, in a real Blender or in a Python that has the `bpy` module:
+"""Pictures and clips to .blend files, in a real Blender or in a Python that has the `bpy` module:
 
     blender -b --factory-startup -P blender_scripts/recover_batch.py -- photo.jpg --out results
     python blender_scripts/recover_batch.py photo.jpg --out results

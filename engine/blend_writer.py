@@ -33,15 +33,20 @@ _INSTALL_LINES = {
 }
 
 
-def write_blend(recovery: Recovery, blend: Path, blender: Blender, picture: Path | None = None) -> None:
-    """Save `recovery` as the file `blend`, with `picture` behind the camera.
+def write_blend(
+    recovery: Recovery, blend: Path, blender: Blender, picture: Path | None = None, take: str = ""
+) -> None:
+    """Save `recovery` as the file `blend`, with `picture` behind the camera; `take` is the name of the take's
+    file beside it.
 
     Raises BlendNotWritten; MissingPackage when Blender lacks a library of the system.
     """
     with tempfile.TemporaryDirectory(prefix="recover-body-") as folder:
         message = Path(folder, "recovery.bin")
         message.write_bytes(codec.encode(recovery))
-        arguments: list[str | Path] = ["--recovery", message, "--blend", blend.absolute()]
+        arguments: list[str | Path] = ["--recovery", message, "--save", blend.absolute()]
+        if take:
+            arguments += ["--take", take]
         if picture is not None:
             arguments += ["--image", picture.absolute()]
         # Its own settings folder: the artist's start-up file and add-ons are neither used nor changed.

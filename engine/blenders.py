@@ -89,12 +89,23 @@ def _named(path: str, origin: str) -> Blender:
     if executable.suffix == ".app":
         executable = executable / "Contents" / "MacOS" / "Blender"
     found = shutil.which(str(executable)) or str(executable)
-    version = version_of(Path(found))
+    is_module = Path(found).stem.lower().startswith("python")
+    version = _module_version(found) if is_module else version_of(Path(found))
     if version is None:
-        raise BlenderNotFound(f"{path}, named by {origin}, is not a Blender that starts.")
+        raise BlenderNotFound(f"{path}, named by {origin}, is not a Blender that starts, nor a Python with bpy.")
     if version < MINIMUM:
         raise BlenderNotFound(f"{path} is Blender {_dotted(version)}; at least {_dotted(MINIMUM)} is needed.")
-    return Blender((found,), version, is_module=False)
+    return Blender((found,), version, is_module)
+
+
+def _module_version(python: str) -> tuple[int, ...] | None:
+    """Of the bpy package of another Python; None if it has none."""
+    ask = "import importlib.metadata as m; print(m.version('bpy'))"
+    try:
+        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+        return tuple(int(number) for number in told.stdout.split(".")[:3])
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
 def _module() -> Blender | None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """recover_batch.py as scripts call it: a process of its own, files on disk, exit codes."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 
@@ -39,7 +41,7 @@ def test_draw_a_recovery_computed_elsewhere(bpy, batch, tmp_path):
     made = sample(1, people=2, source="gone.png")
     (tmp_path / "recovery.bin").write_bytes(codec.encode(made.recovery))
     blend = tmp_path / "täst ordner" / "two people.blend"
-    done = batch("--", "--recovery", "recovery.bin", "--blend", blend)
+    done = batch("--", "--recovery", "recovery.bin", "--save", blend)
     assert done.returncode == 0, done.stdout + done.stderr
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     rigs = sorted((o for o in bpy.data.objects if o.type == "ARMATURE"), key=lambda o: o["recover_body_role"])
@@ -70,7 +72,7 @@ def test_takes_and_motion_files_become_other_files(bpy, batch, tmp_path):
 def test_recover_several_pictures(bpy, batch, tmp_path):
     one, two = write_picture(tmp_path / "one.png"), write_picture(tmp_path / "zwei Größen.png")
     out = tmp_path / "out"
-    done = batch(one, two, "--out", out, "--engine", ENGINE, "--backend", "fake", "--render")
+    done = batch(one, two, "--out", out, "--engine", ENGINE, "--backend", "fake", "--overlay")
     assert done.returncode == 0, done.stdout + done.stderr
     for picture in (one, two):
         stem = picture.stem
@@ -80,8 +82,9 @@ def test_recover_several_pictures(bpy, batch, tmp_path):
         background = camera.data.background_images[0].image
         assert os.path.samefile(bpy.path.abspath(background.filepath), picture)
         assert tuple(background.size) == (160, 120)
-        render = bpy.data.images.load(str(out / f"{stem}.render.png"))
-        assert tuple(render.size) == (160, 120)
+        assert (out / f"{stem}.report.json").exists()
+        overlay = bpy.data.images.load(str(out / f"{stem}.overlay.png"))
+        assert min(overlay.size) > 0
     assert not leftovers(out)
 
 
@@ -96,17 +99,34 @@ def test_a_picture_beside_its_blend_is_named_relative_to_it(bpy, batch, tmp_path
 def test_exit_codes(batch, tmp_path):
     picture = write_picture(tmp_path / "one.png")
     engine = ("--engine", ENGINE, "--backend", "fake", "--out", tmp_path / "out")
-    assert batch("--help").returncode == 0
     assert batch().returncode == 2
     assert batch(picture).returncode == 2
     assert batch("nothing.png", *engine).returncode == 2
-    assert batch(picture, *engine, "--focal-mm", "-3").returncode == 2
-    assert batch("--recovery", picture, "--blend", tmp_path / "x.blend").returncode == 2
+    assert batch("--recovery", picture, "--save", tmp_path / "x.blend").returncode == 2
     assert batch(picture, *engine, mischief="nobody").returncode == 1
     assert batch(picture, *engine, "--min-iou", "0.99", mischief="outside").returncode == 1
     missing = batch(picture, "--engine", "no-such-program serve", "--out", tmp_path / "out")
     assert missing.returncode == 3 and "preferences" in missing.stderr
-    assert not list((tmp_path / "out").glob("one.render*"))
+
+
+def test_help_has_examples_and_the_engines_options(batch):
+    told = batch("--help", "--engine", ENGINE)
+    assert told.returncode == 0 and "examples:" in told.stdout
+    engines = subprocess.run(
+        [ENGINE, ROOT / "engine" / "launch.py", "recover", "--help"], capture_output=True, text=True, timeout=60
+    ).stdout
+    assert set(re.findall(r"--[a-z-]+", engines)) <= set(re.findall(r"--[a-z-]+", told.stdout))
+
+
+def test_events_are_the_engines(batch, tmp_path):
+    picture = write_picture(tmp_path / "one.png")
+    done = batch(picture, "--out", tmp_path / "out", "--engine", ENGINE, "--backend", "fake", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [events[0]["event"], events[-1]] == ["started", {"event": "end", "exit_code": 0}]
+    (written,) = (event for event in events if event["event"] == "done")
+    assert {str(tmp_path / "out" / f"one.{ending}") for ending in ("take.npz", "report.json", "blend")} <= set(
+        written["files"]
+    )
 
 
 def test_one_bad_picture_does_not_stop_the_rest(batch, tmp_path):
