@@ -71,9 +71,7 @@ def _read(message: Path) -> Recovery:
     return recovery
 
 
-def write_blend(
-    recovery: Recovery, picture: Source | None, path: Path, take: str, extras: Extras = NO_EXTRAS
-) -> None:
+def write_blend(recovery: Recovery, picture: Source | None, path: Path, take: str, extras: Extras = NO_EXTRAS) -> None:
     """Draw into an empty file and save it; the file is whole or absent. Raises AddonError.
 
     `take` is the name of the take's file beside it.

@@ -33,9 +33,7 @@ _INSTALL_LINES = {
 }
 
 
-def write_blend(
-    recovery: Recovery, blend: Path, blender: Blender, picture: Path | None = None, take: str = ""
-) -> None:
+def write_blend(recovery: Recovery, blend: Path, blender: Blender, picture: Path | None = None, take: str = "") -> None:
     """Save `recovery` as the file `blend`, with `picture` behind the camera; `take` is the name of the take's
     file beside it.
 

@@ -56,7 +56,8 @@ def write_results(
             told.stage(source, "blend")
             with _timed(seconds, "blend"):
                 behind = Path(picture) if Path(picture).is_file() else None  # a folder or a pattern is none
-                write_blend(recovery, staged.path(f"{stem}.blend"), wanted.blender, behind)
+                blend, take = staged.path(f"{stem}.blend"), f"{stem}.take.npz"
+                write_blend(recovery, blend, wanted.blender, behind, take)
         summary = report.make(recovery.take, seconds)
         staged.path(f"{stem}.report.json").write_text(report.to_json(summary), encoding="utf-8")
     return summary, staged.written

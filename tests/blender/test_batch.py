@@ -72,7 +72,8 @@ def test_takes_and_motion_files_become_other_files(bpy, batch, tmp_path):
 def test_recover_several_pictures(bpy, batch, tmp_path):
     one, two = write_picture(tmp_path / "one.png"), write_picture(tmp_path / "zwei Größen.png")
     out = tmp_path / "out"
-    done = batch(one, two, "--out", out, "--engine", ENGINE, "--backend", "fake", "--overlay")
+    extras = ("--render", "--export", "bvh")
+    done = batch(one, two, "--out", out, "--engine", ENGINE, "--backend", "fake", "--overlay", *extras)
     assert done.returncode == 0, done.stdout + done.stderr
     for picture in (one, two):
         stem = picture.stem
@@ -85,6 +86,7 @@ def test_recover_several_pictures(bpy, batch, tmp_path):
         assert (out / f"{stem}.report.json").exists()
         overlay = bpy.data.images.load(str(out / f"{stem}.overlay.png"))
         assert min(overlay.size) > 0
+        assert (out / f"{stem}.render.png").exists() and list(out.glob(f"{stem}*.bvh"))
     assert not leftovers(out)
 
 
