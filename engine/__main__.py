@@ -63,7 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Answer requests on stdin and stdout until stdin ends. Blender starts this; see docs/wire.md.",
     )
     serve.set_defaults(run=_serve)
-    for module in ("recover_command", "rerun_command", "doctor", "models_command", "bench_command"):
+    modules = ("recover_command", "rerun_command", "doctor", "models_command", "bench_command", "train_command")
+    for module in modules:
         if importlib.util.find_spec(f".{module}", __package__):
             importlib.import_module(f".{module}", __package__).add_parser(verbs)
     return parser

@@ -120,7 +120,33 @@ class PoseNet(nn.Module):
         Raises `IncompleteWeights` when a tensor is missing, surplus or of another shape.
         """
         config = AiosConfig.from_state(state, **choices)
-        return assembled(lambda: cls(config), _by_branch(state), NETWORK)
+        return assembled(lambda: cls(config), by_branch(state), NETWORK)
+
+    def begin_control(self) -> None:
+        """The copy as it is before its training: all that AiOS knows, and a depth that changes nothing yet.
+
+        Its tokens are simply added, so that even now the answer is not AiOS's own.
+        """
+        self.control.load_state_dict(self.frozen.trunk.state_dict())
+        for shifts in (self.map_shifts, self.position_shifts):
+            for linear in shifts.linear:
+                nn.init.zeros_(linear.weight)
+                nn.init.zeros_(linear.bias)
+
+    def published_state(self) -> dict[str, Tensor]:
+        """The tensors under the names of the released checkpoint's `pose_backbone.`, as `from_state` reads them."""
+        state = {}
+        for name, tensor in self.state_dict().items():
+            part, _, rest = name.partition(".")
+            if part == "frozen":  # frozen.trunk.… and frozen.heads.…
+                state[rest.partition(".")[2]] = tensor
+            elif part == "control":
+                module, _, inner = rest.partition(".")
+                state[f"{module}_controlnet.{inner}"] = tensor
+            else:
+                shifts = "Tz_zeromlp" if part == "map_shifts" else "Tz_poss_zeromlp"
+                state[f"{shifts}.{rest.removeprefix('linear.')}"] = tensor
+        return state
 
     def forward(self, pictures: Tensor, depth_m: Tensor, count: int = 1) -> People:
         """pictures (B, 3, H, W), normalised RGB, with the person's depth (B,) -> the `count` likeliest people."""
@@ -134,7 +160,7 @@ class PoseNet(nn.Module):
         return candidates, self.control(pictures, condition)
 
 
-def _by_branch(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def by_branch(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`…_controlnet` tensors go to the copy; the fourth position shift never had an effect."""
     frozen, control, shifts = {}, {}, {}
     for name, tensor in state.items():

@@ -90,6 +90,18 @@ def matrix_to_rotvec(matrix: Tensor) -> Tensor:
     return xyz * scale
 
 
+def angle_between(a: Tensor, b: Tensor) -> Tensor:
+    """(..., 3, 3) twice -> (...) the angle that turns one into the other, radians, with a gradient at every angle."""
+    m = a.mT @ b
+    twice_sine = torch.stack(
+        [m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1
+    )
+    # The root of a sum of squares has no derivative at zero, the arc cosine none at either end.
+    sine = (twice_sine.square().sum(-1) + 1e-12).sqrt() / 2
+    cosine = (m.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    return torch.atan2(sine, cosine)
+
+
 def _orthonormal_frame(sixd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = F.normalize(sixd[..., :3], dim=-1)  # lengths are clamped at 1e-12, as when the weights were trained
     second = sixd[..., 3:] - (first * sixd[..., 3:]).sum(-1, keepdim=True) * first

@@ -19,11 +19,6 @@ from .state import count_numbered, need
 # Width of one attention head in the released decoder. Heads leave no trace in the tensors' shapes.
 HEAD_WIDTH = 64
 
-# Both networks imagine this lens, in pixels of their own 256 px crop. It is a convention of the training, not a guess
-# about anybody's camera.
-CROP_FOCAL_PX = 5000.0
-CROP_SIDE_PX = 256
-
 
 @dataclass(frozen=True)
 class SmplPrediction:
@@ -31,7 +26,7 @@ class SmplPrediction:
 
     rotations: Tensor  # (B, 24, 3, 3) local rotation matrices, SMPL joint order; joint 0 turns the body in the camera
     betas: Tensor  # (B, 10) shape
-    crop_camera: Tensor  # (B, 3) scale, tx, ty in the crop; see `crop_translation`
+    crop_camera: Tensor  # (B, 3) scale, tx, ty in the crop; see `projection.crop_translation`
 
     @property
     def global_orient(self) -> Tensor:
@@ -162,18 +157,3 @@ class QueryDecoder(nn.Module):
         else:
             query = self.to_token_embedding(estimate)[:, None]
         return self.transformer(query + self.pos_embedding, features)[:, 0]
-
-
-def crop_translation(crop_camera: Tensor) -> Tensor:
-    """(B, 3) scale, tx, ty -> (B, 3) metres that bring SMPL's vertices before the crop's own camera.
-
-    That camera has `CROP_FOCAL_PX` and its principal point in the middle of the 256 px crop.
-    """
-    scale, tx, ty = crop_camera.unbind(-1)
-    return torch.stack([tx, ty, 2 * CROP_FOCAL_PX / (CROP_SIDE_PX * scale + 1e-9)], dim=-1)
-
-
-def project_to_crop(points: Tensor, translation: Tensor) -> Tensor:
-    """(B, N, 3) metres, (B, 3) metres -> (B, N, 2) in crop widths: -0.5 is the left or upper edge, 0.5 the opposite."""
-    points_cam = points + translation[:, None]
-    return points_cam[..., :2] / points_cam[..., 2:] * (CROP_FOCAL_PX / CROP_SIDE_PX)

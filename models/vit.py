@@ -100,10 +100,17 @@ class Block(nn.Module):
         self.attn = Attention(config)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPSILON)
         self.mlp = Mlp(config)
+        self.skip_chance = 0.0  # in training: how often a residual is left out for a sample (stochastic depth)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x = x + self._kept(self.attn(self.norm1(x)))
+        return x + self._kept(self.mlp(self.norm2(x)))
+
+    def _kept(self, residual: Tensor) -> Tensor:
+        if not (self.training and self.skip_chance):
+            return residual
+        kept = torch.rand(len(residual), 1, 1, device=residual.device) >= self.skip_chance
+        return residual * kept / (1 - self.skip_chance)
 
 
 class ViT(nn.Module):
@@ -125,6 +132,14 @@ class ViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.last_norm(x)
+
+    def use_stochastic_depth(self, most: float) -> None:
+        """In training, leave residuals out: none in the first block, ever more, and `most` (0 to 1) in the last.
+
+        Source: Huang et al., "Deep Networks with Stochastic Depth" (ECCV 2016).
+        """
+        for index, block in enumerate(self.blocks):
+            block.skip_chance = most * index / max(len(self.blocks) - 1, 1)
 
     def portrait(self, crops: Tensor) -> Tensor:
         """The middle (B, 3, 256, 192) of the square: a person is taller than wide, the sides are never looked at."""

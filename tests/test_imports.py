@@ -24,7 +24,10 @@ MAY_IMPORT = {
 LIBRARIES = {
     "wire": {"numpy"},
     "models": {"numpy", "safetensors", "torch"},
-    "engine": {"numpy", "torch", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "threadpoolctl"},
+    "engine": {
+        *("numpy", "torch", "accelerate", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "safetensors"),
+        *("threadpoolctl", "tqdm"),
+    },
     "addon": {"numpy", "bpy", "blf", "bmesh", "mathutils", "gpu", "gpu_extras"},
     "blender_scripts": {"numpy", "bpy", "mathutils"},
 }

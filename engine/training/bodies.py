@@ -20,6 +20,7 @@ from ...models.body_model import SHIPPED_BODIES, BodyModel, load_body
 from ...models.body_model_torch import TorchBodyModel
 from ...models.smpl_joints import FACE_AND_FEET_VERTICES, OPENPOSE_25
 from ..errors import BadInput
+from .tokenizer_losses import vertex_weights
 
 SMPL_JOINTS = 24
 EXTRA_JOINTS = 19
@@ -153,3 +154,43 @@ def _of_shipped(model: BodyModel) -> KeypointMap:
             else:
                 of_joints[row, joints.index(part)] += 1 / len(parts)
     return KeypointMap(of_joints, np.array(vertex_ids), of_vertices)
+
+
+class PoseBody(nn.Module):
+    """Body poses -> joints and, where asked for, some of the surface: what the pose tokenizer is judged by.
+
+    Root at identity, mean shape, flat hands.
+    """
+
+    JOINTS = 22
+    """Pelvis to wrists: what SMPL, SMPL-H, SMPL-X and the shipped bodies share."""
+
+    def __init__(self, model: BodyModel, mesh_stride: int = 1) -> None:
+        super().__init__()
+        self.parents = tuple(model.parents[: self.JOINTS].tolist())
+        self.all_joints = model.joint_count
+        rest = torch.from_numpy(np.asarray(model.joints_template[: self.JOINTS], np.float32))
+        bones = rest.clone()
+        bones[1:] -= rest[list(self.parents[1:])]
+        self.register_buffer("bones", bones, persistent=False)
+        self.surface = TorchBodyModel(model, vertex_ids=np.arange(0, len(model.v_template), mesh_stride))
+        weights = vertex_weights(torch.from_numpy(model.v_template), torch.from_numpy(model.faces).long())
+        self.register_buffer("vertex_weights", weights[::mesh_stride], persistent=False)
+
+    def joints(self, rotations: Tensor) -> Tensor:
+        """(B, 21, 3, 3) -> (B, 22, 3) metres, the root first."""
+        count = len(rotations)
+        turns = [torch.eye(3, dtype=rotations.dtype, device=rotations.device).expand(count, 3, 3)]
+        places = [self.bones[0].expand(count, 3)]
+        for joint, parent in enumerate(self.parents[1:], start=1):
+            places.append(places[parent] + turns[parent] @ self.bones[joint])
+            turns.append(turns[parent] @ rotations[:, joint - 1])
+        return torch.stack(places, 1)
+
+    def vertices(self, rotations: Tensor) -> Tensor:
+        """(B, 21, 3, 3) -> (B, V / stride, 3) metres."""
+        rest = torch.eye(3, dtype=rotations.dtype, device=rotations.device).repeat(
+            len(rotations), self.all_joints, 1, 1
+        )
+        rest[:, 1 : self.JOINTS] = rotations
+        return self.surface(rest, rotations.new_zeros(1, 10)).vertices

@@ -125,6 +125,28 @@ def adaptive_losses(predicted: Predicted, labels: Labels, loose: float = 0.05) -
     )
 
 
+def paper_losses(predicted: Predicted, labels: Labels, loose: float = 0.01) -> Terms:
+    """As the paper says it, where the released program differs.
+
+    The 2-D threshold is a mean absolute distance, and only labels that were fitted to the picture are scaled by it; 3-D
+    joints and shape are learnt from measured labels alone.
+    """
+    measured = labels.measured[:, None]
+    released = adaptive_losses(predicted, labels, loose)  # rotations are treated alike
+    flat = _flat_errors(predicted, labels)
+    with torch.no_grad():
+        far = flat.mean(-1) > torch.tensor(KEYPOINT_THRESHOLDS, device=flat.device)
+        weight = torch.where(far | (measured > 0), 1.0, loose) * labels.confidence_2d
+    rooted = _rooted_errors(predicted, labels)
+    return Terms(
+        keypoints_2d=(weight[..., None] * flat).sum(),
+        keypoints_3d=((labels.confidence_3d * measured)[..., None] * rooted).sum(),
+        global_orient=released.global_orient,
+        body_pose=released.body_pose,
+        betas=released.betas,
+    )
+
+
 def strong_keypoints(predicted: Predicted, labels: Labels) -> Tensor:
     """(B, 44) bool: 2-D joints beyond their threshold."""
     distance = labels.confidence_2d * (predicted.keypoints_2d - labels.keypoints_2d).square().sum(-1)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recover_body.engine.crop import Crop, imagined_focal_px, normalised
-from recover_body.models.smpl_head import CROP_FOCAL_PX, SmplPrediction, crop_translation, project_to_crop
+from recover_body.models.projection import CROP_FOCAL_PX, crop_translation, project_to_crop
+from recover_body.models.smpl_head import SmplPrediction
 
 from .report import Fixture
 from .standins import posed

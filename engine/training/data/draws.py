@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which labelled people make the n-th batch: a function of the seed and n alone, whatever worker reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .bad_data import BadSample
+from .people import LabelledPerson, PictureSet
+
+Prepare = Callable[[LabelledPerson, np.random.Generator], dict[str, np.ndarray]]
+"""A labelled person -> the arrays that the model is given, varied at random."""
+
+GIVE_UP_AFTER = 100
+"""Draws in a row without a usable person."""
+
+
+@dataclass(frozen=True)
+class PictureDraws(Dataset):
+    """Draw number n is a set by weight, a picture of it, and a person in the picture."""
+
+    sets: Sequence[PictureSet]
+    weights: np.ndarray
+    """(S,) adding up to 1."""
+    seed: int
+    prepare: Prepare
+    skip_bad: bool = False
+
+    def __getitem__(self, number: int) -> dict[str, object]:
+        random = np.random.default_rng((self.seed, number))
+        skipped: list[str] = []
+        for _ in range(GIVE_UP_AFTER):
+            one = self.sets[random.choice(len(self.sets), p=self.weights)]
+            index = int(random.integers(len(one)))
+            try:
+                people = one.people(index)
+            except BadSample as error:
+                if not self.skip_bad:
+                    raise
+                skipped.append(error.sentence)
+                continue
+            if people:
+                person = people[random.integers(len(people))]
+                return {**self.prepare(person, random), "skipped": skipped}
+        reason = skipped[-1] if skipped else f"{one.name} has nobody with enough keypoints"
+        raise BadSample(f"{GIVE_UP_AFTER} draws in a row gave nobody to learn from; the last: {reason}")
+
+    def __len__(self) -> int:
+        return sum(len(one) for one in self.sets)
+
+    def batches(self, first: int, size: int, rank: int, processes: int, workers: int) -> Iterator[dict[str, object]]:
+        """Batches from number `first` on, without end."""
+
+        def numbers() -> Iterator[list[int]]:
+            number = first
+            while True:
+                begin = (number * processes + rank) * size
+                yield list(range(begin, begin + size))
+                number += 1
+
+        # Forked workers share the index of the tars instead of copying it.
+        loader = DataLoader(
+            self, batch_sampler=numbers(), num_workers=workers, collate_fn=collated, persistent_workers=workers > 0
+        )
+        return iter(loader)
+
+
+def collated(items: list[dict[str, object]]) -> dict[str, object]:
+    """Samples -> a batch of tensors; what was skipped is listed."""
+    skipped = [sentence for item in items for sentence in item["skipped"]]  # type: ignore[attr-defined]
+    names = [name for name in items[0] if name != "skipped"]
+    return {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in names} | {"skipped": skipped}
+
+
+def every_person(sets: Sequence[PictureSet], limit: int | None = None) -> Iterator[LabelledPerson]:
+    """All people in order, for evaluation. Raises `BadSample`."""
+    count = 0
+    for one in sets:
+        for index in range(len(one)):
+            for person in one.people(index):
+                if limit is not None and count >= limit:
+                    return
+                yield person
+                count += 1

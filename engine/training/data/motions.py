@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Body poses for the pose tokenizer and the pose discriminator, out of motion capture files.
+
+Four layouts are read, told apart by their fields:
+
+* clips (`poses` (F, J, 3), `clip_start`): ours; every clip counts the same, however long it is
+* tokenization data of TokenHMR (`pose_body` (N, 63)), thinned out already
+* AMASS (`poses` (F, 156 or 165), `mocap_frame_rate`)
+* MOYO's SMPL fits (`body_pose` (F, 63 or more))
+
+Poses are (N, 21, 3) rotation vectors of SMPL's joints 1..21, without root and hands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..augment import MIRRORED_BODY
+from .bad_data import BadSample, Tally, Where, array_of
+from .layout import read_npz
+
+JOINTS = 21
+HELD_OUT = 1 / 8
+"""Of the clips, where no data are named for validation."""
+
+# Sampling weights of the released tokenizer; the names are those of AMASS's folders.
+RELEASED_WEIGHTS = {
+    **{"CMU": 0.12, "KIT": 0.11, "BMLrub": 0.11, "DanceDB": 0.05, "BMLmovi": 0.05, "EyesJapan": 0.05},
+    **{"BMLhandball": 0.05, "TotalCapture": 0.05, "EKUT": 0.03, "ACCAD": 0.03, "TCDHands": 0.03},
+    **{"MPI-Limits": 0.16, "MOYO": 0.16},
+}
+# Of the paper's ablation without MOYO.
+PAPER_WEIGHTS = {
+    **{"CMU": 0.14, "KIT": 0.14, "BMLrub": 0.14, "DanceDB": 0.06, "BMLmovi": 0.06, "EyesJapan": 0.06},
+    **{"BMLhandball": 0.06, "TotalCapture": 0.06, "EKUT": 0.04, "ACCAD": 0.04, "TCDHands": 0.04, "MPI-Limits": 0.16},
+}
+UNKNOWN_WEIGHT = 0.1
+"""Of a set that neither table names."""
+
+
+@dataclass(frozen=True)
+class PoseSet:
+    """Poses of one data set."""
+
+    name: str
+    poses: np.ndarray
+    """(N, 21, 3) float32."""
+    starts: np.ndarray
+    """(C + 1,) where its clips begin, and N."""
+    clip_names: tuple[str, ...]
+    by_clip: bool = False
+    """Whether every clip counts the same, or every frame."""
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def clips(self, chosen: np.ndarray) -> PoseSet:
+        """The clips (K,) by number."""
+        parts = [self.poses[self.starts[n] : self.starts[n + 1]] for n in chosen]
+        starts = np.cumsum([0, *map(len, parts)])
+        poses = np.concatenate(parts) if parts else self.poses[:0]
+        return replace(self, poses=poses, starts=starts, clip_names=tuple(self.clip_names[n] for n in chosen))
+
+
+def read_sets(folder: Path, bad_data: str = "stop", tally: Tally | None = None) -> list[PoseSet]:
+    """Every set below a folder, or of one file. Files of a sub-folder belong together (AMASS has one per set).
+
+    Raises `BadSample`, or counts it in `tally` with `bad_data` "skip".
+    """
+    files = sorted(folder.rglob("*.npz")) if folder.is_dir() else [folder]
+    by_name: dict[str, list[PoseSet]] = {}
+    for path in files:
+        try:
+            found = read_file(path)
+        except BadSample as error:
+            if bad_data == "stop":
+                raise
+            if tally is not None:
+                tally.add(error.sentence)
+            continue
+        if found is None:
+            continue  # AMASS keeps a body shape without motion beside the motions
+        name = path.relative_to(folder).parts[0] if path.parent != folder and folder.is_dir() else _set_name(path)
+        by_name.setdefault(name, []).append(found)
+    if not by_name:
+        raise Where(folder).bad("there are no motions in it (.npz as docs/training.md describes them)")
+    return [_joined(name, parts) for name, parts in by_name.items()]
+
+
+def read_file(path: Path) -> PoseSet | None:
+    """The poses of one file; None where it holds no motion. Raises `BadSample`."""
+    where = Where(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise where.bad(f"it cannot be read ({error.strerror})") from error
+    data = read_npz(raw, where)
+    if "clip_start" in data:
+        return _clips(path, data, where)
+    if "pose_body" in data:
+        poses = array_of(data, "pose_body", (None, 3 * JOINTS), where)
+    elif "body_pose" in data:
+        poses = _thinned(array_of(data, "body_pose", (None, None), where), 0.1, 5)[:, : 3 * JOINTS]
+    elif "poses" in data:
+        poses = _thinned(array_of(data, "poses", (None, None), where), 0.2, 10)[:, 3 : 3 + 3 * JOINTS]
+    elif "betas" in data:
+        return None
+    else:
+        raise where.bad("poses is missing (or pose_body, or body_pose)")
+    if poses.shape[1] != 3 * JOINTS:
+        raise where.bad(f"its poses have {poses.shape[1]} numbers, where {3 * JOINTS} of the body are needed")
+    poses = np.ascontiguousarray(poses, np.float32).reshape(-1, JOINTS, 3)
+    return PoseSet(path.stem, poses, np.array([0, len(poses)]), (path.stem,))
+
+
+def _clips(path: Path, data: dict[str, np.ndarray], where: Where) -> PoseSet:
+    starts = array_of(data, "clip_start", (None,), where, dtype=np.int64)
+    poses = array_of(data, "poses", (None, None, 3), where)
+    if poses.shape[1] <= JOINTS or len(starts) < 2 or starts[0] != 0 or starts[-1] != len(poses):
+        raise where.bad(f"clip_start does not divide its {len(poses)} frames of {poses.shape[1]} joints")
+    if (np.diff(starts) < 0).any():
+        raise where.bad("clip_start does not ascend")
+    names = data.get("clip_name", np.arange(len(starts) - 1))
+    return PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, tuple(str(name) for name in names), by_clip=True)
+
+
+def _thinned(frames: np.ndarray, margin: float, step: int) -> np.ndarray:
+    """Sequences begin and end with people taking their places, and neighbouring frames are alike."""
+    count = len(frames)
+    return frames[int(margin * count) : int((1 - margin) * count) : step]
+
+
+def _set_name(path: Path) -> str:
+    """`train_CMU.npz` -> CMU."""
+    stem = path.stem
+    return stem.split("_", 1)[1] if stem.startswith(("train_", "val_", "test_")) else stem
+
+
+def _joined(name: str, parts: list[PoseSet]) -> PoseSet:
+    offsets = np.cumsum([0, *map(len, parts)])
+    starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
+    names = tuple(clip for part in parts for clip in part.clip_names)
+    poses = np.concatenate([part.poses for part in parts])
+    return PoseSet(name, poses, np.array([*np.concatenate(starts), offsets[-1]]), names, parts[0].by_clip)
+
+
+def held_out(sets: list[PoseSet], share: float = HELD_OUT) -> tuple[list[PoseSet], list[PoseSet]]:
+    """Training and validation sets, divided by clips. The choice depends on the clips' names alone.
+
+    Of every action (a clip's name without its number) that was recorded often enough one clip or more is held out, so
+    that both sides show the same actions; the rest count as one action together.
+    """
+    training, validation = [], []
+    for one in sets:
+        kinds = [_kind(name) for name in one.clip_names]
+        enough = {kind for kind in kinds if kinds.count(kind) >= 0.5 / share}
+        out = np.zeros(len(kinds), bool)
+        for chosen in (*sorted(enough), None):
+            clips = [n for n, kind in enumerate(kinds) if (kind if kind in enough else None) == chosen]
+            clips.sort(key=lambda n: _hash(one.clip_names[n]))
+            out[clips[: max(round(share * len(clips)), chosen is not None)]] = True
+        training.append(one.clips(np.flatnonzero(~out)))
+        if out.any():
+            validation.append(one.clips(np.flatnonzero(out)))
+    return training, validation
+
+
+def _kind(name: str) -> str:
+    return name.rstrip("0123456789_- ")
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def weights_of(sets: list[PoseSet], table: dict[str, float]) -> np.ndarray:
+    """(S,) chances of drawing from each set, adding up to 1."""
+    weights = np.array([table.get(one.name, UNKNOWN_WEIGHT) for one in sets])
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class PoseDraws:
+    """Which poses make the n-th batch: a function of the seed and n alone."""
+
+    sets: tuple[PoseSet, ...]
+    weights: np.ndarray
+    """(S,)"""
+    seed: int
+    mirror: bool = False
+    """Half of the draws left for right, which doubles small data."""
+
+    def batch(self, number: int, count: int) -> np.ndarray:
+        """(count, 21, 3)."""
+        random = np.random.default_rng((self.seed, number))
+        chosen = random.choice(len(self.sets), count, p=self.weights)
+        poses = np.empty((count, JOINTS, 3), np.float32)
+        for n in np.unique(chosen):
+            rows = np.flatnonzero(chosen == n)
+            one = self.sets[n]
+            poses[rows] = one.poses[_frames(one, len(rows), random)]
+        if self.mirror:
+            flipped = random.random(count) < 0.5
+            poses[flipped] = mirrored(poses[flipped])
+        return poses
+
+
+def _frames(one: PoseSet, count: int, random: np.random.Generator) -> np.ndarray:
+    if not one.by_clip:
+        return random.integers(len(one), size=count)
+    lengths = np.diff(one.starts)
+    clips = random.choice(np.flatnonzero(lengths > 0), count)
+    return one.starts[clips] + (random.random(count) * lengths[clips]).astype(int)
+
+
+def mirrored(poses: np.ndarray) -> np.ndarray:
+    """(N, 21, 3) as seen in a mirror."""
+    return poses[:, list(MIRRORED_BODY[:JOINTS])] * np.array([1, -1, -1], np.float32)
