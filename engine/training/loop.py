@@ -244,9 +244,8 @@ def _begin_folder(folder: Path, recipe: Recipe, settings: Settings, place: Place
     # What may differ from run to run without changing what is computed.
     free = {"steps", "log_every", "evaluate_every", "save_every", "kept_checkpoints", "minutes", "device"}
     chosen = {name: value for name, value in asdict(settings).items() if name not in free}
-    description = as_json(
-        {"recipe": recipe.name, "settings": chosen, "choices": recipe.description(), "processes": place.count}
-    )
+    choices = {name: value for name, value in recipe.description().items() if name not in free}
+    description = as_json({"recipe": recipe.name, "settings": chosen, "choices": choices, "processes": place.count})
     if resume:
         latest_checkpoint(folder)
         before = read_settings(folder)

@@ -211,7 +211,9 @@ class TokenizerRecipe:
         }
 
     def description(self) -> dict:
-        return asdict(self.choices) | {"total_steps": self.total_steps, "frames": self._data}
+        # Milestones are shares of all steps, so that their number is a choice too.
+        total = {"total_steps": self.total_steps} if self.choices.milestones else {}
+        return asdict(self.choices) | {"frames": self._data} | total
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(motions, tokenize
     whole, resumed = load_file(tokenizer / "weights.safetensors"), load_file(tmp_path / "run" / "weights.safetensors")
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=1e-6)
-    state = [next((folder / "checkpoints").iterdir()) for folder in (tokenizer, tmp_path / "run")]
+    state = [max((folder / "checkpoints").iterdir()) for folder in (tokenizer, tmp_path / "run")]
     counts = [load_file(path / "model.safetensors")["vocabulary.counts"] for path in state]
     torch.testing.assert_close(*counts, rtol=0, atol=1e-6)
 
@@ -187,12 +187,11 @@ def test_the_control_branch_begins_as_a_copy_and_alone_learns():
     }
     people = network(pictures, torch.tensor([1.0, 2.0]))
     people.body_rotations.square().sum().backward()
-    people.betas.sum()
     assert network.map_shifts.linear[0].weight.grad.abs().sum() > 0
     read = PoseNet.from_state(network.published_state(), candidates=12, groups=2)
     with torch.no_grad():
         again = read(pictures, torch.tensor([1.0, 2.0]))
-    torch.testing.assert_close(again.body_rotations, people.body_rotations.detach())
+    torch.testing.assert_close(again.body_rotations, people.body_rotations.detach(), rtol=0, atol=1e-3)
 
 
 def test_bad_data_stops_or_is_counted(samples, tmp_path, capsys):
