@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`blender --command recover_body IMAGE... --out DIR`: the same as blender_scripts/recover_batch.py."""
+"""`blender --command recover_body IMAGE... --out DIR`: the same as blender_scripts/recover_batch.py.
+
+`blender --command recover_body setup VERB` is the engine's set-up, the same as blender_scripts/setup_engine.py.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ def unregister() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["setup"]:
+        from .engine_setup import cli
+
+        return cli.main(arguments[1:], program=f"blender --command {NAME} setup")
     from . import batch
 
     return batch.main(arguments, program=f"blender --command {NAME}")

@@ -7,10 +7,13 @@ import bpy
 
 from . import (
     command,
+    doctor,
     dropping,
     export_operators,
+    help_panel,
     jobs,
     keymap,
+    models_panel,
     motion_operators,
     operators,
     panels,
@@ -21,12 +24,17 @@ from . import (
     result_operators,
     result_panel,
     result_properties,
+    setup_panel,
     take_store,
+    tasks,
     view_operators,
 )
 
 CLASSES = (
     *preferences.CLASSES,
+    *setup_panel.CLASSES,
+    *models_panel.CLASSES,
+    *help_panel.CLASSES,
     *properties.CLASSES,
     *result_properties.CLASSES,
     *operators.CLASSES,
@@ -58,6 +66,8 @@ def unregister() -> None:
     """The same backwards; also ends the engine and the timer."""
     bpy.app.handlers.save_pre.remove(take_store.follow_blend)
     bpy.app.handlers.load_pre.remove(jobs.before_loading)
+    tasks.stop()
+    doctor.forget()
     jobs.stop()
     keymap.unregister()
     people_overlay.unregister()

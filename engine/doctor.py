@@ -39,7 +39,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the examination; 0 when at least one real backend is ready, else 3."""
     found = examine()
-    print(report.to_json(found) if options.json else _in_words(found))
+    print(report.to_json(found, indent=None) if options.json else _in_words(found))
     return 0 if found["ready"] else _NONE_READY
 
 
@@ -68,6 +68,7 @@ def examine() -> dict:
                 "title": backend.title,
                 "ready": backend.ready,
                 "missing": list(backend.missing),
+                "needs": list(registry.needs(backend.name)),
                 "gives": list(backend.gives),
                 "licence": backend.licence,
             }

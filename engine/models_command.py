@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from pathlib import Path
 from ..models import weights
 from ..models.errors import ModelsError
 from .importer import import_files
+from .streams import end_with_stdin
 
 EXAMPLES = """\
 examples:
@@ -39,6 +41,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     listing.add_argument("--commercial", action="store_true", help="only what may be used in commercial work")
     importing = actions.add_parser("import", help="bring in downloaded files, archives or whole folders")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    # What Blender uses: the child of a Blender that has gone must stop too.
+    importing.add_argument("--watch-stdin", action="store_true", help="cancel when stdin ends")
     for name, text in (("verify", "compare imported files with their checksums"), ("remove", "delete an import")):
         action = actions.add_parser(name, help=text)
         action.add_argument("ids", nargs="*" if name == "verify" else "+", metavar="ID", help="as `models list` says")
@@ -77,6 +81,7 @@ def _list(args: argparse.Namespace) -> int:
                 path=str(found.path) if found else None,
                 files=entry.files,
                 where=entry.where,
+                pages=_pages(entry.where),
                 licence=entry.licence,
                 commercial=entry.commercial,
             )
@@ -93,6 +98,11 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pages(where: str) -> list[str]:
+    """The addresses in a text that tells where a file is to be had."""
+    return [address.rstrip(".,;)") for address in re.findall(r"https?://\S+", where)]
+
+
 def _state(entry: weights.Entry) -> tuple[str, weights.Installed | None]:
     try:
         found = weights.installed(entry)
@@ -103,6 +113,8 @@ def _state(entry: weights.Entry) -> tuple[str, weights.Installed | None]:
 
 def _import(args: argparse.Namespace) -> int:
     bar = _Progress(args.json)
+    if args.watch_stdin:
+        end_with_stdin()
     try:
         imported = import_files(args.paths, bar.show)
     finally:

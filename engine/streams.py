@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
@@ -29,6 +32,19 @@ def claim_stdin() -> BinaryIO:
     os.dup2(nothing, 0)
     os.close(nothing)
     return kept
+
+
+def end_with_stdin() -> None:
+    """From now on, end this process tidily when stdin ends: whoever started it has gone, or wants it to stop."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        if os.name == "nt":
+            _thread.interrupt_main()
+        else:  # a signal to the process also wakes a main thread that waits for a child
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -78,6 +78,13 @@ def detect_accelerator() -> Accelerator:
     return Accelerator.CUDA if nvidia_card() else Accelerator.CPU
 
 
+def guess_accelerator() -> Accelerator:
+    """The same, but at once: a driver's tool that lies there is taken for a card."""
+    if sys.platform != "darwin" and shutil.which("nvidia-smi"):
+        return Accelerator.CUDA
+    return Accelerator.MPS if sys.platform == "darwin" and platform.machine() == "arm64" else Accelerator.CPU
+
+
 def nvidia_card() -> str:
     """Name of the first NVIDIA card, or ""."""
     tool = shutil.which("nvidia-smi")

@@ -63,6 +63,14 @@ def status() -> tuple[BackendStatus, ...]:
     return tuple(_status(name) for name in _BACKENDS)
 
 
+def needs(name: str) -> tuple[str, ...]:
+    """The imported files without which a backend does not run, by their names in `models/weights.toml`."""
+    try:
+        return tuple(getattr(_make(name), "entries", ()))
+    except MissingPackage:
+        return ()
+
+
 def _make(name: str) -> Backend:
     module, kind = _BACKENDS[name]
     try:
