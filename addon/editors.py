@@ -42,6 +42,16 @@ def look_through_camera(screen: bpy.types.Screen) -> None:
             area.spaces.active.region_3d.view_perspective = "CAMERA"
 
 
+def fit_camera_views(screen: bpy.types.Screen) -> None:
+    """Let the camera's frame fill the 3D views that look through it. Needs a window."""
+    for window in bpy.context.window_manager.windows:
+        for area in screen.areas if window.screen == screen else ():
+            region = next((r for r in area.regions if r.type == "WINDOW"), None)
+            if area.type == "VIEW_3D" and region is not None:
+                with bpy.context.temp_override(window=window, area=area, region=region):
+                    bpy.ops.view3d.view_center_camera()
+
+
 def shown_in(context: bpy.types.Context) -> tuple[str, int] | None:
     """(path of a `Source`, frame of it) that an Image or Clip Editor shows; None where it shows none. Quick."""
     space = context.space_data

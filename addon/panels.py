@@ -98,6 +98,7 @@ class RECOVER_BODY_UL_people(bpy.types.UIList):
     """Everybody who was found in what the editor shows."""
 
     def draw_item(self, _context, layout, _data, item, _icon, _active, _property, _index=0) -> None:
+        layout.use_property_split = False
         row = layout.row(align=True)
         row.prop(item, "use", text="")
         name = row.row()

@@ -11,8 +11,8 @@ from gpu_extras.batch import batch_for_shader
 from .editors import shown_in
 from .properties import settings_of
 
-_CHOSEN, _LEFT_OUT, _ACTIVE = (1.0, 0.55, 0.1, 1.0), (0.7, 0.7, 0.7, 0.8), (1.0, 0.8, 0.3, 1.0)
-_SHADE = (0.0, 0.0, 0.0, 0.6)
+_CHOSEN, _LEFT_OUT, _ACTIVE = (1.0, 0.55, 0.1, 1.0), (0.85, 0.85, 0.85, 0.9), (1.0, 0.8, 0.3, 1.0)
+_SHADE = (0.0, 0.0, 0.0, 0.75)
 _LINE_PX, _TEXT_PX = 2.0, 13
 
 _handles: list[tuple[type, object]] = []

@@ -67,5 +67,6 @@ def show(drawing: Drawing) -> None:
     for window in bpy.context.window_manager.windows:
         if drawing.camera.name in window.scene.objects:
             editors.look_through_camera(window.screen)
+            editors.fit_camera_views(window.screen)
             for area in window.screen.areas:
                 area.tag_redraw()
