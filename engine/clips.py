@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ SUFFIXES = (
     *(".3gp", ".wmv", ".flv", ".ogv", ".vob", ".dv"),
 )
 
+Item = TypeVar("Item")
 AHEAD = 4
 """Frames decoded before they are asked for."""
 _HIGHEST_FPS = 240
@@ -142,8 +144,8 @@ def _position(times: np.ndarray, time: int | None) -> int | None:
     return position if position < len(times) and times[position] == time else None
 
 
-def ahead(pictures: Iterator[np.ndarray | None]) -> Iterator[np.ndarray | None]:
-    """The same pictures, made a few ahead in a thread of their own."""
+def ahead(pictures: Iterator[Item]) -> Iterator[Item]:
+    """The same pictures, or what was made of them, a few ahead in a thread of their own."""
     ready: queue.Queue = queue.Queue(AHEAD)
     stopped = threading.Event()
 

@@ -109,12 +109,11 @@ def cut(image_bgr: np.ndarray, crop: Crop, *, antialias: bool = True) -> np.ndar
     uint8 where the image is not shrunk much, else float64 out of a blurred image. Training and evaluation of the
     networks never blur: `antialias=False`.
     """
-    shrink = crop.side_px / CROP_SIDE_PX / 2
-    blur = antialias and shrink > BLUR_ABOVE
-    source, offset_px = _blurred_neighbourhood(image_bgr, crop, (shrink - 1) / 2) if blur else (image_bgr, (0, 0))
+    sigma_px = blur_sigma_px(crop) if antialias else None
+    source, offset_px = (image_bgr, (0, 0)) if sigma_px is None else _blurred_neighbourhood(image_bgr, crop, sigma_px)
     sampled = cv2.warpAffine(
         source,
-        _crop_to_image(crop, offset_px),
+        crop_to_image(crop, offset_px),
         (CROP_SIDE_PX, CROP_SIDE_PX),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
@@ -138,7 +137,7 @@ def network_input(image_bgr: np.ndarray, crops: Sequence[Crop]) -> np.ndarray:
     return np.stack(planes) if planes else np.zeros((0, 3, CROP_SIDE_PX, CROP_SIDE_PX), np.float32)
 
 
-def _crop_to_image(crop: Crop, offset_px: tuple[int, int]) -> np.ndarray:
+def crop_to_image(crop: Crop, offset_px: tuple[int, int]) -> np.ndarray:
     """(2, 3) pixel indices of the crop -> pixel indices of a part of the image that begins at `offset_px`."""
     half = CROP_SIDE_PX / 2
     (x, y), reach = crop.center_px, np.float32(crop.side_px * 0.5)
@@ -150,22 +149,44 @@ def _crop_to_image(crop: Crop, offset_px: tuple[int, int]) -> np.ndarray:
     return matrix
 
 
-def _blurred_neighbourhood(image: np.ndarray, crop: Crop, sigma_px: float) -> tuple[np.ndarray, tuple[int, int]]:
-    """The part of the image that the crop can reach, blurred, and where its upper left pixel lies in the image.
+def blur_sigma_px(crop: Crop) -> float | None:
+    """By how much the picture is blurred before this crop is sampled; None: not at all."""
+    shrink = crop.side_px / CROP_SIDE_PX / 2
+    return (shrink - 1) / 2 if shrink > BLUR_ABOVE else None
 
-    Cut before the blur with enough margin that no pixel of the crop knows the difference: a person in a 50 megapixel
-    photograph costs what the person costs.
+
+def blur_kernel(sigma_px: float) -> np.ndarray:
+    """(odd number,) float64 weights along one axis, adding up to 1."""
+    radius_px = _radius_px(sigma_px)
+    if not radius_px:
+        return np.ones(1)
+    weights = np.exp(-0.5 * (np.arange(-radius_px, radius_px + 1) / sigma_px) ** 2)
+    return weights / weights.sum()
+
+
+def neighbourhood(crop: Crop, sigma_px: float, size_px: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The part of an image (width, height) that the crop can reach, blur included: (left, top), (right, bottom).
+
+    Cut out before the blur with enough margin that no pixel of the crop knows the difference: a person in a 50
+    megapixel photograph costs what the person costs.
     """
-    radius_px = int(4 * sigma_px + 0.5)
-    margin_px = radius_px + 2
+    margin_px = _radius_px(sigma_px) + 2
     low = np.floor(crop.center_px - crop.side_px / 2).astype(int) - margin_px
     high = np.ceil(crop.center_px + crop.side_px / 2).astype(int) + margin_px
-    size = np.array(image.shape[1::-1])
+    size = np.array(size_px)
     low, high = np.clip(low, 0, size - 1), np.clip(high, 1, size)
-    part = image[low[1] : high[1], low[0] : high[0]].astype(np.float64)
-    if radius_px:
-        distance = np.arange(-radius_px, radius_px + 1)
-        kernel = np.exp(-0.5 * (distance / sigma_px) ** 2)
-        kernel /= kernel.sum()
+    return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
+
+
+def _radius_px(sigma_px: float) -> int:
+    return int(4 * sigma_px + 0.5)
+
+
+def _blurred_neighbourhood(image: np.ndarray, crop: Crop, sigma_px: float) -> tuple[np.ndarray, tuple[int, int]]:
+    """The part of the image that the crop can reach, blurred, and where its upper left pixel lies in the image."""
+    (left, top), (right, bottom) = neighbourhood(crop, sigma_px, (image.shape[1], image.shape[0]))
+    part = image[top:bottom, left:right].astype(np.float64)
+    kernel = blur_kernel(sigma_px)
+    if len(kernel) > 1:
         part = cv2.sepFilter2D(part, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
-    return part, (int(low[0]), int(low[1]))
+    return part, (left, top)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from ..network_runner import TorchRunner
 
+    Inputs = np.ndarray | torch.Tensor
+
 NETWORK_CONFIDENCE, GUESS_CONFIDENCE = 0.8, 0.3
 """Of joints whose limb was seen, and of those where the network continues what it saw."""
 SEEN = 0.3
@@ -172,12 +174,21 @@ class CropNetworkBackend:
 
     def predict(self, image: np.ndarray, crops: list[Crop], report: Report = lambda *_: None) -> Prediction:
         """The network's answers on crops of an (H, W, 3) uint8 RGB picture."""
-        inputs = network_input(np.ascontiguousarray(image[..., ::-1]), crops)
+        inputs = self.prepared(image, crops)
         size, answers = self.batch_size, []
         for first in range(0, len(crops), size):
             report("network", 0.3 + 0.5 * first / len(crops), f"person {first + 1} of {len(crops)}")
             answers.append(self.answer(inputs[first : first + size]))
         return Prediction.joined(answers)
+
+    def prepared(self, image: np.ndarray, crops: list[Crop]) -> Inputs:
+        """(B, 3, 256, 256) float32 inputs of an (H, W, 3) uint8 RGB picture, on the graphics card if there is one."""
+        from .. import crop_torch
+        from ..network_runner import torch_device
+
+        if torch_device().type == "cuda":
+            return crop_torch.network_input(image, crops, torch_device())
+        return network_input(np.ascontiguousarray(image[..., ::-1]), crops)
 
     @property
     def batch_size(self) -> int:
@@ -186,7 +197,7 @@ class CropNetworkBackend:
 
         return BATCH[torch_device().type]
 
-    def answer(self, inputs: np.ndarray | torch.Tensor) -> Prediction:
+    def answer(self, inputs: Inputs) -> Prediction:
         """The network's answers on (B, 3, 256, 256) prepared crops."""
         return Prediction(*(part.astype(np.float64) for part in self.runner()(inputs)))
 
@@ -225,6 +236,15 @@ class CropNetworkBackend:
             f"{self.title}'s own camera: scale {scale:.4f}, shift ({right:.4f}, {down:.4f}) in the crop; translation "
             f"({place[0]:.3f}, {place[1]:.3f}, {place[2]:.2f}) m through its lens of {imagined_focal_px(size):.0f} px."
         )
+
+
+def joined_inputs(planes: list[Inputs]) -> Inputs:
+    """Inputs (3, 256, 256) from several pictures -> (B, 3, 256, 256), where they lie."""
+    if isinstance(planes[0], np.ndarray):
+        return np.stack(planes)
+    import torch
+
+    return torch.stack(planes)
 
 
 def believed_before(

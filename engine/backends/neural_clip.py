@@ -7,9 +7,11 @@ As `landmarks_clip`, but the pose of each frame is held near what the network sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import cast
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -19,7 +21,8 @@ from .. import camera_depth
 from ..camera_refine import Believed, HeldFit
 from ..cameras import Pinhole
 from ..chosen import pick_tracks
-from ..crop import Crop, network_input
+from ..clips import ahead
+from ..crop import Crop
 from ..fit.body_fit import Fit
 from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
 from ..fit.close_ups import CloseUps, fit_close_ups
@@ -39,9 +42,13 @@ from .neural import (
     CropNetworkBackend,
     Prediction,
     believed_before,
+    joined_inputs,
     shown,
     smpl_body,
 )
+
+if TYPE_CHECKING:
+    from .neural import Inputs
 
 _FOLLOWED, _LOOKED = 0.2, 0.8
 """Shares of the work done after following, and after the network has looked."""
@@ -107,28 +114,29 @@ def _tell_fit(report: Report, number: int, count: int, done: float) -> None:
 def _look(backend: CropNetworkBackend, footage: Footage, tracks: list[Track], report: Report) -> list[list[Looked]]:
     """Everybody's crop in every frame through the network, in batches; for each track its sightings in order."""
     looked: list[list[Looked]] = [[] for _ in tracks]
-    waiting: list[tuple[int, Sighting, Crop, np.ndarray]] = []
-    whole = sum(len(track.sightings) for track in tracks)
-    for done, prepared in enumerate(_crops(footage, tracks), start=1):
-        waiting.append(prepared)
-        if len(waiting) == backend.batch_size or done == whole:
+    done, whole = 0, sum(len(track.sightings) for track in tracks)
+    # The next frames are decoded and cropped in a thread of their own while the network looks.
+    with closing(ahead(_crops(backend, footage, tracks))) as prepared:
+        while rows := list(islice(prepared, backend.batch_size)):
+            predicted = backend.answer(joined_inputs([planes for *_, planes in rows]))
+            done += len(rows)
             report("network", _FOLLOWED + (_LOOKED - _FOLLOWED) * done / whole, f"{done} of {whole} crops")
-            predicted = backend.answer(np.stack([planes for *_, planes in waiting]))
-            for row, (person, sighting, crop, _) in enumerate(waiting):
+            for row, (person, sighting, crop, _) in enumerate(rows):
                 known = {each.name: getattr(sighting, each.name) for each in fields(Sighting)}
                 looked[person].append(Looked(**known, crop=crop, predicted=predicted.rows(slice(row, row + 1))))
-            waiting.clear()
     return looked
 
 
-def _crops(footage: Footage, tracks: list[Track]) -> Iterator[tuple[int, Sighting, Crop, np.ndarray]]:
+def _crops(
+    backend: CropNetworkBackend, footage: Footage, tracks: list[Track]
+) -> Iterator[tuple[int, Sighting, Crop, Inputs]]:
     """Whose, where, and the network's input (3, 256, 256); frame after frame, decoded once more."""
     for index, image in enumerate(footage.images):
         here = [(person, track.sightings[index]) for person, track in enumerate(tracks) if index in track.sightings]
         if not here or image is None:
             continue
         crops = [Crop.around(sighting.box_px.tolist()) for _, sighting in here]
-        inputs = network_input(np.ascontiguousarray(image[..., ::-1]), crops)
+        inputs = backend.prepared(image, crops)
         for (person, sighting), crop, planes in zip(here, crops, inputs, strict=True):
             yield person, sighting, crop, planes
 

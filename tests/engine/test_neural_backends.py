@@ -9,13 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recover_body.engine import errors, network_runner
+from recover_body.engine import crop_torch, errors, network_runner
 from recover_body.engine.backends import neural, neural_clip, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
@@ -295,6 +296,27 @@ def test_a_clip_is_looked_at_in_batches_over_people_and_frames(imported, clip, b
         assert person.joint_confidence[0, :22] == pytest.approx(neural.NETWORK_CONFIDENCE)
         assert "In frame 1: " in person.notes[-1]
     assert len(recover(backend(), clip, people="2").people) == 2
+
+
+def test_crops_made_on_the_device_serve_as_well(imported, clip, monkeypatch):
+    """What a graphics card does, on the processor."""
+    usual = recover(Hmr2Backend(), clip)
+    where = network_runner.torch_device()
+    prepared = lambda self, image, crops: crop_torch.network_input(image, crops, where)  # noqa: E731
+    monkeypatch.setattr(Hmr2Backend, "prepared", prepared)
+    for ours, theirs in zip(recover(Hmr2Backend(), clip).people, usual.people, strict=True):
+        np.testing.assert_allclose(ours.pose, theirs.pose, atol=0.01)
+        np.testing.assert_allclose(ours.translation, theirs.translation, atol=0.01)
+
+
+def test_stopping_in_the_middle_of_a_clip_leaves_no_thread_behind(imported, clip):
+    def stop(stage: str, *_: object) -> None:
+        if stage == "network":
+            raise errors.Cancelled("Stopped.")
+
+    with pytest.raises(errors.Cancelled):
+        Hmr2Backend().recover(clip, CAMERA, RecoverRequest("1", clip.name), stop)
+    assert not [thread for thread in threading.enumerate() if thread.name == "decoder"]
 
 
 def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
