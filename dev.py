@@ -84,11 +84,11 @@ class Environment:
         return self.folder / "recover-body-layers" / name
 
 
-MAIN = Environment(ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "dev", "smplx", "package"))
+MAIN = Environment(ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "smplx", "package"))
 BLENDER_50 = Environment(ROOT / ".venv-bpy50", ("tools", "blender50", "package"))
 
 ENGINE_LAYERS = ("tools", "base", "package")
-EVERYTHING = ("tools", "torch", "train", "base", "blender", "demo", "dev", "blender50", "package")
+EVERYTHING = ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "blender50", "package")
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------

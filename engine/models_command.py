@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`recover-body models list | import | verify | remove`: the licensed files that this user has brought."""
+"""`recover-body models list | import | verify | export | remove`: the licensed files that this user has brought."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..models import weights
 from ..models.errors import ModelsError
+from ..wire.errors import ExpectedFailure
 from .importer import import_files
 from .streams import end_with_stdin
 
@@ -23,6 +24,7 @@ examples:
   recover-body models import tokenhmr_model_latest.zip tokenizer.pth SMPL_NEUTRAL.pkl
   recover-body models import DOWNLOADS_FOLDER
   recover-body models verify tokenhmr
+  recover-body models export tokenhmr --onnx --int8
   recover-body models remove tokenhmr
 """
 
@@ -31,7 +33,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add `models` to the engine's command line."""
     parser = subparsers.add_parser(
         "models",
-        help="list, import, verify or remove weights and body files",
+        help="list, import, verify, export or remove weights and body files",
         description="Weights and body models that their authors license to you, and Recover Body may not contain.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,6 +48,19 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     for name, text in (("verify", "compare imported files with their checksums"), ("remove", "delete an import")):
         action = actions.add_parser(name, help=text)
         action.add_argument("ids", nargs="*" if name == "verify" else "+", metavar="ID", help="as `models list` says")
+    exporting = actions.add_parser("export", help="write an imported network as ONNX, for onnxruntime")
+    exporting.add_argument("network", choices=("tokenhmr", "hmr2"), metavar="NETWORK", help="tokenhmr or hmr2")
+    exporting.add_argument(
+        "--onnx",
+        nargs="?",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="the file to write; without OUT it goes where RECOVER_BODY_RUNTIME=onnx (or onnx-int8) finds it",
+    )
+    exporting.add_argument(
+        "--int8", action="store_true", help="the backbone's products in 8 bits: a quarter of the file"
+    )
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="one JSON object per line")
         action.set_defaults(run=run)
@@ -54,10 +69,10 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed arguments say. Returns the exit status: 0 done, 1 failed, 2 unusable file, 3 not imported."""
-    actions = {"list": _list, "import": _import, "verify": _verify, "remove": _remove}
+    actions = {"list": _list, "import": _import, "verify": _verify, "export": _export, "remove": _remove}
     try:
         return actions[args.models_action](args)
-    except ModelsError as error:
+    except ExpectedFailure as error:
         if args.json:
             _say_json(event="failure", code=error.code, message=error.sentence, remedy=error.remedy)
         else:
@@ -151,6 +166,27 @@ def _verify(args: argparse.Namespace) -> int:
     if not chosen and not args.json:
         print("Nothing has been imported.")
     return status
+
+
+def _export(args: argparse.Namespace) -> int:
+    from .backends import registry
+    from .onnx_export import export
+    from .onnx_runner import usual_path
+
+    backend = next(each for each in registry.all_backends() if each.name == args.network)
+    path = args.onnx or usual_path(args.network, args.int8)
+    bar = _Progress(args.json)
+    try:
+        export(backend, path, args.int8, partial(bar.show, fraction=0.0))
+    finally:
+        bar.close()
+    size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")))
+    if args.json:
+        _say_json(event="exported", id=args.network, path=str(path), bytes=size)
+    else:
+        print(f"exported {args.network} to {path} and {path.name}.data ({size / 1e6:.0f} MB)")
+        print(f"  licence: {weights.find(args.network).licence}")
+    return 0
 
 
 def _remove(args: argparse.Namespace) -> int:

@@ -47,6 +47,11 @@ class Settings:
     dtype: str = "fp32"
     runtime: str = "torch"
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the exported network runs, in place of torch's."""
+        return self.runtime.startswith("onnx")
+
     @classmethod
     def from_environment(cls) -> Settings:
         """What the user asked for, and else what suits the device. Raises BadRequest for a word that means nothing."""

@@ -26,7 +26,7 @@ LIBRARIES = {
     "models": {"numpy", "safetensors", "torch"},
     "engine": {
         *("numpy", "torch", "accelerate", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "safetensors"),
-        *("threadpoolctl", "tqdm"),
+        *("threadpoolctl", "tqdm", "onnx", "onnxruntime"),
     },
     "addon": {"numpy", "bpy", "blf", "bmesh", "mathutils", "gpu", "gpu_extras"},
     "blender_scripts": {"numpy", "bpy", "mathutils"},

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..network_runner import TorchRunner
+    from ..onnx_runner import OnnxRunner
 
     Inputs = np.ndarray | torch.Tensor
 
@@ -58,7 +59,7 @@ _SHOWN_BY = {
     "collar": "shoulder", "shoulder": "elbow", "elbow": "wrist", "wrist": "index",
 }  # fmt: skip
 
-_kept: dict[tuple, TorchRunner] = {}
+_kept: dict[tuple, TorchRunner | OnnxRunner] = {}
 """How it runs and checksums of the weights -> the network that was loaded last."""
 
 
@@ -184,10 +185,11 @@ class CropNetworkBackend:
     def prepared(self, image: np.ndarray, crops: list[Crop]) -> Inputs:
         """(B, 3, 256, 256) float32 inputs of an (H, W, 3) uint8 RGB picture, on the graphics card if there is one."""
         from .. import crop_torch
-        from ..network_runner import torch_device
+        from ..network_runner import Settings
 
-        if torch_device().type == "cuda":
-            return crop_torch.network_input(image, crops, torch_device())
+        settings = Settings.from_environment()
+        if settings.device.type == "cuda" and not settings.is_onnx:
+            return crop_torch.network_input(image, crops, settings.device)
         return network_input(np.ascontiguousarray(image[..., ::-1]), crops)
 
     @property
@@ -201,20 +203,30 @@ class CropNetworkBackend:
         """The network's answers on (B, 3, 256, 256) prepared crops."""
         return Prediction(*(part.astype(np.float64) for part in self.runner()(inputs)))
 
-    def runner(self) -> TorchRunner:
+    def runner(self) -> TorchRunner | OnnxRunner:
         """The loaded network; the last one is kept between requests, until its files are replaced."""
         from ..network_runner import Settings, TorchRunner
 
         settings = Settings.from_environment()
-        key = (settings, *(weights.require(weights.find(entry)).sha256 for entry in self.entries))
+        key = (settings, *self.checksums().values())
         if key not in _kept:
             _kept.clear()  # first, so that two of them never lie in memory together
-            _kept[key] = TorchRunner(self.build(), settings)
+            if settings.is_onnx:
+                from ..onnx_runner import OnnxRunner, usual_path
+
+                path = usual_path(self.name, settings.runtime == "onnx-int8")
+                _kept[key] = OnnxRunner(path, self.checksums())
+            else:
+                _kept[key] = TorchRunner(self.build(), settings)
         return _kept[key]
 
+    def checksums(self) -> dict[str, str]:
+        """sha256 of the imported weights by entry. Raises NotImported."""
+        return {entry: weights.require(weights.find(entry)).sha256 for entry in self.entries}
+
     def _versions(self) -> dict[str, str]:
-        files = {entry: weights.require(weights.find(entry)).sha256[:12] for entry in self.entries}
-        return {"network": self.runner().name} | {f"{name} (sha256)": digest for name, digest in files.items()}
+        files = {f"{entry} (sha256)": digest[:12] for entry, digest in self.checksums().items()}
+        return {"network": self.runner().name} | files
 
     def _notes(self, has_smpl: bool) -> tuple[str, ...]:
         shape = (

@@ -19,6 +19,7 @@ from ...models.tokenhmr import TokenHmr, TokenHmrConfig
 from ..backends import registry
 from ..backends.neural import CropNetworkBackend
 from ..network_runner import DTYPES, Answer, Settings, TorchRunner
+from ..onnx_runner import OnnxRunner, usual_path
 from . import recipe
 from .crop_networks import COMPARED, FLOP_PER_CROP
 
@@ -36,26 +37,43 @@ def measure(
     """Everything that is told, as plain values; `accuracy` may be "no" or "only"."""
     usual = Settings.from_environment()
     settings = Settings(usual.device, dtype or usual.dtype, runtime or usual.runtime)
-    network, which = _network(name, wanted)
+    backend = next(each for each in registry.all_backends() if each.name == name)
+    assert isinstance(backend, CropNetworkBackend)
+    runner: TorchRunner | OnnxRunner
+    if settings.is_onnx:
+        runner = OnnxRunner(usual_path(name, settings.runtime == "onnx-int8"), backend.checksums())
+        network, which = None, "imported weights, as exported"
+    else:
+        network, which = _network(backend, wanted)
+        runner = TorchRunner(network, settings)
     compared = COMPARED[settings.device.type]
     crops = _crops(max(*batches, compared))
     found: dict[str, Any] = {"benchmark": name, "gflop per crop": FLOP_PER_CROP / 1e9}
-    runner = TorchRunner(network, settings)
     if accuracy != "only":
         roof = recipe.matmul_flops(DTYPES[settings.dtype], settings.device)
         found["roofline TFLOP/s"] = round(roof / 1e12, 4)
-        found["rows"] = [_row(runner, crops[:size], roof) for size in batches]
-    if accuracy != "no" and settings.dtype != "fp32":
+        if settings == Settings(torch.device("cpu")):
+            found["plain ViT-H, ms per crop"] = _plain_backbone_ms(network, crops[: batches[0]])
+        found["rows"] = [_row(runner, crops[:size], settings.device, roof) for size in batches]
+    if accuracy != "no" and (settings.is_onnx or settings.dtype != "fp32"):
+        network = network or backend.build()
         exact = TorchRunner(network, Settings(settings.device))
-        if settings.device.type == "cpu":
+        if settings.device.type == "cpu" and not settings.is_onnx:
             runner = _rounding(network, DTYPES[settings.dtype])
         found["against fp32"] = _difference(runner(crops[:compared]), exact(crops[:compared]))
     return found | {"recipe": recipe.recipe(weights=which, runtime=runner.name, note=runner.note)}
 
 
-def _row(runner: TorchRunner, crops: np.ndarray, roof: float) -> dict[str, Any]:
+def _plain_backbone_ms(network: nn.Module, crops: np.ndarray) -> float:
+    """What the backbone alone takes in plain torch: the whole network should hardly take more."""
+    batch = torch.from_numpy(crops)
+    with torch.inference_mode():
+        return round(1e3 * recipe.seconds(lambda: network.backbone(batch)) / len(batch), 1)
+
+
+def _row(runner: TorchRunner | OnnxRunner, crops: np.ndarray, where: torch.device, roof: float) -> dict[str, Any]:
     """Speed and memory at one batch size; the crops lie on the device already, as the engine's do."""
-    batch, size = torch.from_numpy(crops).to(runner.settings.device), len(crops)
+    batch, size = torch.from_numpy(crops).to(where), len(crops)
     spent = recipe.seconds(lambda: runner(batch))
     return {
         "batch": size,
@@ -83,6 +101,8 @@ def in_words(found: dict[str, Any]) -> str:
             "",
             recipe.markdown(found["rows"]),
         ]
+    if plain := found.get("plain ViT-H, ms per crop"):
+        lines += ["", f"The backbone alone in plain torch, at the first batch size: {plain} ms per crop."]
     if "against fp32" in found:
         off = found["against fp32"]
         lines += [
@@ -93,15 +113,13 @@ def in_words(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _network(name: str, wanted: str | None) -> tuple[nn.Module, str]:
+def _network(backend: CropNetworkBackend, wanted: str | None) -> tuple[nn.Module, str]:
     """The network, and what its weights are. Raises NotImported when imported ones are asked for and there are none."""
-    backend = next(each for each in registry.all_backends() if each.name == name)
-    assert isinstance(backend, CropNetworkBackend)
     here = all(weights.installed(weights.find(entry)) for entry in backend.entries)
     if wanted == "imported" or (wanted is None and here):
         return backend.build(), "imported weights"
     with torch.device("meta"):
-        network = _BUILT[name]()
+        network = _BUILT[backend.name]()
     network.to_empty(device="cpu")
     _fill(network)
     return network.requires_grad_(False).eval(), "generated weights (random numbers: speed is real, accuracy is not)"
