@@ -84,7 +84,9 @@ class Environment:
         return self.folder / "recover-body-layers" / name
 
 
-MAIN = Environment(ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "smplx", "package"))
+MAIN = Environment(
+    ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "smplx", "package")
+)
 BLENDER_50 = Environment(ROOT / ".venv-bpy50", ("tools", "blender50", "package"))
 
 ENGINE_LAYERS = ("tools", "base", "package")
