@@ -96,8 +96,11 @@ class ClipImages:
     def __len__(self) -> int:
         return len(self._chosen)
 
+    def __getitem__(self, rows: slice) -> ClipImages:
+        return ClipImages(self._source, self._data, self._name, self._layout, self._chosen[rows])
+
     def __iter__(self) -> Iterator[np.ndarray | None]:
-        return ahead(self._pictures())
+        return ahead(self._pictures()) if len(self._chosen) else iter(())
 
     def _pictures(self) -> Iterator[np.ndarray | None]:
         """Every chosen frame in turn."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,9 @@ class Console(Protocol):
         """The verdict is below what was asked for."""
 
     def failed(self, source: str, error: RecoverError) -> None: ...
+
+    def kept(self, source: str) -> None:
+        """Interrupted; the same command goes on from here."""
 
     def end(self, exit_code: int) -> None: ...
 
@@ -94,17 +98,23 @@ class JsonEvents:
             exit_code=error.exit_code,
         )
 
+    def kept(self, source: str) -> None:
+        self._say("kept", source=source)
+
     def end(self, exit_code: int) -> None:
         self._say("end", exit_code=exit_code)
 
 
 class Lines:
-    """For pipes and logs: a line per stage."""
+    """For pipes and logs: a line per stage, and now and then one while it lasts."""
+
+    _EVERY_S = 10.0
 
     def __init__(self, stdout: TextIO, library_words: Callable[[], str]) -> None:
         self._stdout = stdout
         self._library_words = library_words
         self._stage = ""
+        self._said = time.monotonic()
 
     def started(self, source: str) -> None:
         self._stage = ""
@@ -112,9 +122,13 @@ class Lines:
     def progress(self, source: str, progress: Progress) -> None:
         if progress.stage != self._stage:
             self.stage(source, progress.stage)
+        elif time.monotonic() - self._said > self._EVERY_S:
+            self._said = time.monotonic()
+            self._stdout.write(f"{source}: {progress.fraction:.0%}, {_where(progress)}\n")
+            self._stdout.flush()
 
     def stage(self, source: str, name: str) -> None:
-        self._stage = name
+        self._stage, self._said = name, time.monotonic()
         self._stdout.write(f"{source}: {name}\n")
 
     def done(self, source: str, summary: dict, files: dict[str, Path]) -> None:
@@ -133,6 +147,10 @@ class Lines:
         print(f"{source}: {error.sentence}" if source else error.sentence, file=sys.stderr)
         print(f"  {error.remedy}", file=sys.stderr)
 
+    def kept(self, source: str) -> None:
+        self._stdout.flush()
+        print(f"{source}: what has been done is kept; the same command goes on from there.", file=sys.stderr)
+
     def end(self, exit_code: int) -> None:
         pass
 
@@ -143,7 +161,7 @@ class Bar(Lines):
     _WIDTH = 24
 
     def progress(self, source: str, progress: Progress) -> None:
-        self._draw(progress.fraction, f"{Path(source).name}  {progress.detail or progress.stage}")
+        self._draw(progress.fraction, f"{Path(source).name}  {_where(progress)}")
 
     def stage(self, source: str, name: str) -> None:
         self._draw(1.0, f"{Path(source).name}  {name}")
@@ -155,6 +173,10 @@ class Bar(Lines):
     def failed(self, source: str, error: RecoverError) -> None:
         self._clear()
         super().failed(source, error)
+
+    def kept(self, source: str) -> None:
+        self._clear()
+        super().kept(source)
 
     def end(self, exit_code: int) -> None:
         self._clear()
@@ -169,6 +191,14 @@ class Bar(Lines):
     def _clear(self) -> None:
         self._stdout.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
         self._stdout.flush()
+
+
+def _where(progress: Progress) -> str:
+    words = progress.detail or progress.stage
+    if progress.eta_s is None:
+        return words
+    minutes, seconds = divmod(round(progress.eta_s), 60)
+    return f"{words}, {minutes}:{seconds:02} to go"
 
 
 def _show_log(error: RecoverError, library_words: Callable[[], str]) -> None:

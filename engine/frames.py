@@ -36,11 +36,18 @@ _BEHIND_ALPHA = (128, 128, 128)
 
 
 class Images(Protocol):
-    """Pictures, one after the other, as often as they are asked for; None for one that cannot be decoded."""
+    """Pictures, one after the other, as often as they are asked for; None for one that cannot be decoded.
+
+    A tuple or list of arrays is such a thing too.
+    """
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[np.ndarray | None]: ...
+
+    def __getitem__(self, rows: slice, /) -> Images:
+        """Some of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,13 @@ class Footage:
     height: int
     notes: tuple[str, ...] = ()
     """Sentences on what of the file could not be read."""
+    keep_in: Path | None = None
+    """Folder in which a clip's unfinished work is kept for the next run; None keeps nothing."""
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """(F,) seconds after frame 1."""
+        return (self.frame_numbers - 1) / self.fps
 
 
 def read(source: str, data: bytes | None = None) -> Footage:

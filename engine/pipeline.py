@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -32,13 +33,21 @@ _SHARES: Shares = {
     "rig": (0.95, 1.0),
 }
 
+_JUMP = 0.1
+"""Who gets this much farther within moments did not do the work now."""
 
-def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> Recovery:
-    """Recover everybody in the request's picture. Raises errors.RecoverError; `on_progress` may raise Cancelled."""
+
+def recover(
+    request: RecoverRequest, on_progress: Callable[[Progress], None] = lambda _: None, keep_in: Path | None = None
+) -> Recovery:
+    """Recover everybody in the request's picture. Raises errors.RecoverError; `on_progress` may raise Cancelled.
+
+    A clip's unfinished work is kept in the folder `keep_in`, and taken up again from there.
+    """
     clock = Clock(request.request_id, on_progress, _SHARES)
 
     with clock.stage("read"):
-        footage = open_footage(request.source, request.data, request.frames)
+        footage = replace(open_footage(request.source, request.data, request.frames), keep_in=keep_in)
         camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
         backend, why = automatic.choose(request.backend, footage, camera)
         camera_depth.check(request)
@@ -54,6 +63,7 @@ def recover(request: RecoverRequest, on_progress: Callable[[Progress], None] = l
         frame_numbers=footage.frame_numbers,
         camera=camera,
         people=tuple(seen_person(n, called[n], track, body) for n, track in enumerate(bodies.people)),
+        drift_px=bodies.drift_px,
         backend=backend.name,
         device=bodies.device,
         versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -82,7 +92,9 @@ class Clock:
         self.request_id = request_id
         self._on_progress = on_progress
         self._shares = shares
-        self._started = time.perf_counter()
+        self._since = (time.perf_counter(), 0.0)
+        """When and where the fraction began to grow steadily: not at 0 where a run goes on with earlier work."""
+        self._last = self._since
         self._stage = next(iter(shares))
 
     @contextmanager
@@ -97,6 +109,10 @@ class Clock:
         """Say that `fraction` (0 to 1) of the present stage is done."""
         start, end = self._shares[self._stage]
         whole = start + (end - start) * min(max(fraction, 0.0), 1.0)
-        elapsed = time.perf_counter() - self._started
-        eta_s = elapsed / whole - elapsed if whole > 0.1 else None
+        now = time.perf_counter()
+        if whole - self._last[1] > _JUMP and now - self._last[0] < 2:
+            self._since = (now, whole)
+        self._last = (now, whole)
+        elapsed, done = now - self._since[0], whole - self._since[1]
+        eta_s = (1 - whole) / done * elapsed if done > _JUMP else None
         self._on_progress(Progress(self.request_id, step, whole, eta_s, detail))

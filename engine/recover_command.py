@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ _DESCRIPTION = """Recover the people in each picture or clip and write, named af
   NAME.blend         with --blend: rigged characters and the matched camera
 """
 _EPILOG = """exit codes: 0 done; 1 nobody found, or verdict below --min-iou; 2 wrong usage or unreadable input;
-3 something required is missing. With several pictures the others go on, and the worst code is returned.
+3 something required is missing. With several pictures the others go on, and the worst code is returned. After Ctrl-C
+in the middle of a clip the same command goes on from there.
 """
 
 
@@ -65,6 +67,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         type=_frames,
         metavar="A:B[:STEP]",
         help="only frames A to B, every STEP-th; counted from 1, as on Blender's timeline. Either end may be left out",
+    )
+    clip.add_argument(
+        "--fresh", action="store_true", help="begin anew, also where an interrupted run of this clip can be continued"
     )
     add_motion(parser)
     add_camera(parser, "EXIF, else estimated")
@@ -113,16 +118,24 @@ def _endings(options: argparse.Namespace) -> tuple[str, ...]:
 
 def _recover_one(source: str, job: _Job, told: console.Console) -> int:
     """Recover one picture and write its files; all of them or none. Returns its exit code."""
+    unfinished = job.options.out / f".{outputs.stem(source)}.unfinished"
+    if job.options.fresh:
+        shutil.rmtree(unfinished, ignore_errors=True)
     try:
         told.started(source)
-        recovery = _recover(source, job, told)
+        recovery = _recover(source, job, told, unfinished)
         summary, files = write_results(source, recovery, job.wanted, told)
+    except KeyboardInterrupt:
+        if unfinished.is_dir():
+            told.kept(source)
+        raise
     except Exception as error:
         failure = as_expected(error, source)
         if isinstance(failure, InternalError):
             traceback.print_exc()
         told.failed(source, failure)
         return failure.exit_code
+    shutil.rmtree(unfinished, ignore_errors=True)
     told.done(source, summary, files)
     poor = report.below(summary, job.options.min_iou)
     if poor:
@@ -130,7 +143,7 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
     return 1 if poor else 0
 
 
-def _recover(source: str, job: _Job, told: console.Console) -> Recovery:
+def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) -> Recovery:
     from .pipeline import recover  # here, so that --help needs no OpenCV
 
     options = job.options
@@ -148,7 +161,7 @@ def _recover(source: str, job: _Job, told: console.Console) -> Recovery:
         motion=changed_motion(MotionOptions(), options),
         want_rigs=options.blend,
     )
-    return recover(request, lambda progress: told.progress(source, progress))
+    return recover(request, lambda progress: told.progress(source, progress), unfinished)
 
 
 def _people(text: str) -> str:

@@ -59,6 +59,9 @@ class SequenceImages:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def __getitem__(self, rows: slice) -> SequenceImages:
+        return SequenceImages(self._paths[rows], self._size)
+
     def __iter__(self) -> Iterator[np.ndarray | None]:
         return ahead(self._picture(path) for path in self._paths)
 

@@ -9,12 +9,10 @@ assumed to be who stood there before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from . import detect, follow
@@ -28,20 +26,19 @@ DETAILS_EVERY_S = 0.3
 """How often hands and faces are looked at."""
 REMEMBERED_S = 2.0
 """Who has been away for longer is a new person."""
-SHORTEST_S = 0.3
-"""Tracks with less than this are no people but mistakes."""
 STILL_FOLLOWED = 3
 """Frames after which who was not seen is searched for rather than followed."""
 JUMP = 0.35
 """Who moves farther than this from where the motion led is somebody else: share of the size, per frame at 30 or more
 frames/s."""
 RIVAL = 0.7
-"""Where only the largest person is wanted, others are followed if they are about as large."""
+"""Where only the largest people are wanted, others are followed if they are about as large as the last of those."""
 LOOK_APART = 0.45
 """Colours that differ by more than this (0: equal, 1: nothing in common) are somebody else's."""
 _LOOK_MEMORY = 0.95
-_CUT_LEVELS, _CUT_FACTOR = 24.0, 4.0
-"""Between neighbouring frames of one shot, grey levels differ by less than this on average, or not suddenly more."""
+AHEAD_OFF, AHEAD_SCALE, AHEAD_TURN_RAD = 0.08, 1.12, 0.2
+"""How far a region may be off, in shares of its side, to do for another one."""
+LONG_AGO = -(10**9)
 _THREADS = 2
 
 
@@ -102,79 +99,69 @@ def look_apart(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(max(0.0, 1 - np.sqrt(a * b).sum())))
 
 
-@dataclass(frozen=True)
-class Followed:
-    """Everybody in a clip, and what the clip was."""
-
-    tracks: list[Track]
-    """Largest over the whole clip first."""
-    unreadable: list[int]
-    """Indices of frames that could not be decoded."""
-    cuts: list[int]
-    """Indices of the first frames of new shots."""
-
-
-def follow_people(
-    images: Iterable[np.ndarray | None],
-    fps: float,
-    only_largest: bool = False,
-    tell: Callable[[int], None] = lambda _: None,
-) -> Followed:
-    """Follow everybody. `fps` is the pictures' rate; `tell` is told the index of each frame before work on it."""
-    tracker, unreadable, cuts, before = Tracker(fps, only_largest), [], [], _Shots()
-    for index, image in enumerate(images):
-        tell(index)
-        if image is None:
-            unreadable.append(index)
-            continue
-        if before.is_cut(image):
-            cuts.append(index)
-            tracker.cut()
-        tracker.see(index, image)
-    tracker.finish()
-    shortest = SHORTEST_S * fps
-    tracks = [t for t in tracker.tracks if len(t.sightings) >= min(shortest, len(before))]
-    return Followed(sorted(tracks, key=lambda t: -t.area_px), unreadable, cuts)
-
-
 class Tracker:
     """The tracks so far."""
 
-    def __init__(self, fps: float, only_largest: bool = False) -> None:
+    def __init__(self, fps: float, limit: int | None = None) -> None:
         self.tracks: list[Track] = []
-        self._only_largest = only_largest
-        self._fps = fps
-        self._searched = self._searched_tiles = self._detailed = -(10**9)
+        self.searched = self.searched_tiles = self.detailed = LONG_AGO
+        """Indices of the frames in which this was last done."""
+        self._limit = limit
+        self.fps = fps
+        self._ahead: dict[Track, tuple[Region, Future[Sighting | None]]] = {}
         self._closer: list[tuple[Track, int, Future[Sighting]]] = []
 
     def cut(self) -> None:
         """What comes next is another shot."""
         for track in self.tracks:
             track.is_ended = True
-        self._searched = self._searched_tiles = -(10**9)
+        self.searched = self.searched_tiles = LONG_AGO
 
-    def see(self, index: int, image: np.ndarray) -> None:
-        """The next frame."""
+    def see(self, index: int, image: np.ndarray, following: np.ndarray | None = None) -> list[Sighting]:
+        """The next frame, and the one after it, where that is known. Returns who was seen."""
         # A frame that cannot be decoded, or a blink, loses nobody.
         active = [t for t in self.tracks if not t.is_ended and index - t.last <= STILL_FOLLOWED]
-        found = list(_pool().map(lambda t: follow.see(image, t.region_at(index)), active))
+        found = self._follow(index, image, active, following)
         accepted = self._resolve(index, active, found)
         away = [t for t in self.tracks if not t.is_ended and t not in accepted]
         for track in away:
-            track.is_ended = index - track.last > REMEMBERED_S * self._fps
+            track.is_ended = index - track.last > REMEMBERED_S * self.fps
         if self._is_time_to_search(index, bool(away) or not accepted):
             self._search(index, image, accepted, [t for t in away if not t.is_ended])
         for track, sighting in accepted.items():
             track.add(index, sighting)
-        if index - self._detailed >= DETAILS_EVERY_S * self._fps:
-            self._detailed = index
+        if index - self.detailed >= DETAILS_EVERY_S * self.fps:
+            self.detailed = index
             self._look_closer(index, image, list(accepted))
+        return list(accepted.values())
 
     def finish(self) -> None:
         """Wait for what is still being looked at."""
         for track, index, looking in self._closer:
             track.sightings[index] = looking.result()
         self._closer.clear()
+
+    def _follow(
+        self, index: int, image: np.ndarray, active: list[Track], following: np.ndarray | None
+    ) -> list[Sighting | None]:
+        """Everybody where the motion leads.
+
+        A single person's next frame is looked at beside this one, so that no processor waits: where the body will be
+        then can be told well enough, and where it could not, that look is thrown away.
+        """
+        regions = [track.region_at(index) for track in active]
+        early, self._ahead = self._ahead, {}
+        looks = [
+            early[track][1] if track in early and _is_as_good(early[track][0], region) else None
+            for track, region in zip(active, regions, strict=True)
+        ]
+        pending = [
+            look or _pool().submit(follow.see, image, region) for look, region in zip(looks, regions, strict=True)
+        ]
+        if following is not None and len(active) == 1 and looks[0] is None:
+            region = active[0].region_at(index + 1)
+            self._ahead[active[0]] = region, _pool().submit(follow.see, following, region)
+        return [look.result() for look in pending]
 
     def _look_closer(self, index: int, image: np.ndarray, tracks: list[Track]) -> None:
         """Hands and faces decide nothing here, so they are looked at beside the frames that follow."""
@@ -198,52 +185,42 @@ class Tracker:
 
     def _is_time_to_search(self, index: int, somebody_is_missing: bool) -> bool:
         every_s = SEARCH_LOST_EVERY_S if somebody_is_missing else SEARCH_EVERY_S
-        return index - self._searched >= every_s * self._fps
+        return index - self.searched >= every_s * self.fps
 
     def _search(self, index: int, image: np.ndarray, accepted: dict[Track, Sighting], away: list[Track]) -> None:
         """Find people whom nobody follows, and say who they are. Adds to `accepted`."""
-        self._searched = index
-        everywhere = index - self._searched_tiles >= SEARCH_TILES_EVERY_S * self._fps
+        self.searched = index
+        everywhere = index - self.searched_tiles >= SEARCH_TILES_EVERY_S * self.fps
         if everywhere:
-            self._searched_tiles = index
-        regions = find_all_regions(image, self._only_largest) if everywhere else detect.find_regions(image)
+            self.searched_tiles = index
+        regions = find_all_regions(image, self._limit == 1) if everywhere else detect.find_regions(image)
         known = [s.next_region for s in accepted.values()]
         regions = [r for r in regions if not any(detect.same_region(r, other) for other in known)]
         for sighting in _pool().map(lambda region: follow.see(image, region), regions):
             if sighting is None or any(follow.is_same_person(sighting, other) for other in accepted.values()):
                 continue
-            largest_px = max((s.size_px for s in accepted.values()), default=0.0)
-            if self._only_largest and sighting.size_px < RIVAL * largest_px:
+            if self._is_too_small(sighting, accepted):
                 continue
             back = min((t for t in away if t not in accepted), key=lambda t: t.surprise(sighting, index), default=None)
             if back is None or not np.isfinite(back.surprise(sighting, index)):
-                back = Track(fps=self._fps)
+                back = Track(fps=self.fps)
                 self.tracks.append(back)
             accepted[back] = sighting
 
-
-class _Shots:
-    """Notices cuts by how much small grey pictures differ."""
-
-    def __init__(self) -> None:
-        self._last: np.ndarray | None = None
-        self._usual = 2.0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def is_cut(self, image: np.ndarray) -> bool:
-        self._count += 1
-        small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32).mean(-1)
-        last, self._last = self._last, small
-        if last is None:
+    def _is_too_small(self, sighting: Sighting, accepted: dict[Track, Sighting]) -> bool:
+        """Whether enough larger people than this are followed already."""
+        if self._limit is None or len(accepted) < self._limit:
             return False
-        change = float(np.abs(small - last).mean())
-        is_cut = change > _CUT_LEVELS and change > _CUT_FACTOR * self._usual
-        if not is_cut:
-            self._usual = 0.9 * self._usual + 0.1 * max(change, 1.0)
-        return is_cut
+        sizes_px = sorted((s.size_px for s in accepted.values()), reverse=True)
+        return sighting.size_px < RIVAL * sizes_px[self._limit - 1]
+
+
+def _is_as_good(used: Region, wanted: Region) -> bool:
+    """Whether looking at one region finds what looking at the other would: the network sees well beyond the person."""
+    apart_px = float(np.linalg.norm(used.centre_px - wanted.centre_px))
+    scale = used.side_px / wanted.side_px
+    turn = abs((used.angle_rad - wanted.angle_rad + np.pi) % (2 * np.pi) - np.pi)
+    return apart_px < AHEAD_OFF * wanted.side_px and 1 / AHEAD_SCALE < scale < AHEAD_SCALE and turn < AHEAD_TURN_RAD
 
 
 @lru_cache(maxsize=1)

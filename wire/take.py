@@ -206,12 +206,17 @@ class Take:
     """The camera through which `seen` was seen; None without it."""
     seen_notes: tuple[str, ...] = ()
     """Those of `notes` that the backend wrote; a re-run keeps them."""
+    drift_px: np.ndarray | None = None
+    """(F,) how far the background has moved in the picture since the shot's first frame, pixels; NaN where it cannot be
+    told. None for stills and for cameras that were given over time."""
 
     def __post_init__(self) -> None:
         frames = len(self.frame_numbers)
         for camera in (self.camera, self.seen_camera):
             if camera is not None and not camera.is_static and len(camera.fx_px) != frames:
                 raise ValueError(f"the camera has {len(camera.fx_px)} frames, the take {frames}")
+        if self.drift_px is not None:
+            _expect("drift_px", self.drift_px, frames)
         if self.seen and self.seen_camera is None:
             raise ValueError("people were seen, but no camera")
         for person in (*self.people, *self.seen):

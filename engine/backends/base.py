@@ -55,6 +55,8 @@ class Bodies:
     """Of packages and weights beyond the engine's own."""
     camera_track: CameraTrack | None = None
     """Where the camera was given over time: lens and place of every frame, which win over `camera`."""
+    drift_px: np.ndarray | None = None
+    """(F,) as in `wire.take.Take`."""
 
 
 class Backend(Protocol):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,16 +13,17 @@ from ...wire.take import EXPRESSION_COUNT, JOINT_COUNT
 from .. import camera_depth, detect
 from ..cameras import Pinhole
 from ..chosen import pick_tracks
+from ..drift import drift_in_words
 from ..fit.clip_fit import ClipFit, fit_clip
 from ..fit.key_fit import camera_notes, fit_keys
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import observations
 from ..fit.points import LANDMARK_NAMES, landmark_points
 from ..follow import Sighting
+from ..follow_clip import Followed, follow_footage
 from ..frames import Footage
 from ..masks import PackedMask
 from ..motion.sides import with_sides_put_right
-from ..track import follow_people
 from .base import Bodies, BodyTrack, Report
 from .landmarks_common import CERTAIN, CLOSE_UP_CONFIDENCE, hidden_limbs
 
@@ -36,15 +36,8 @@ _FOLLOWING = 0.6
 def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
     """Everybody in a clip."""
     count = len(footage.images)
-    times_s = (footage.frame_numbers - 1) / footage.fps
-    rate = (count - 1) / (times_s[-1] - times_s[0])  # of the chosen frames
-    started = time.perf_counter()
-    followed = follow_people(
-        footage.images,
-        rate,
-        request.people == "largest" and not request.chosen,
-        lambda index: report("detect", _FOLLOWING * index / count, _where(index, count, started)),
-    )
+    times_s = footage.times_s
+    followed = follow_footage(footage, request, lambda done, words: report("detect", _FOLLOWING * done, words))
     tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
     if not tracks:
         return Bodies((), camera)
@@ -66,13 +59,8 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
         fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
         done += len(sightings)
     bodies = tuple(clip_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
-    notes = (*camera_notes(camera), *told, *clip_notes(footage, followed.unreadable, followed.cuts))
-    return Bodies(bodies, camera, notes, versions=detect.versions())
-
-
-def _where(index: int, count: int, started: float) -> str:
-    rate = index / max(time.perf_counter() - started, 1e-3)
-    return f"frame {index + 1} of {count}" + (f", {rate:.1f} frames/s" if index else "")
+    notes = (*camera_notes(camera), *told, *clip_notes(footage, followed))
+    return Bodies(bodies, camera, notes, versions=detect.versions(), drift_px=followed.drift_px)
 
 
 def _camera_and_shapes(
@@ -149,8 +137,9 @@ def clip_track(
     )
 
 
-def clip_notes(footage: Footage, unreadable: list[int], cuts: list[int]) -> tuple[str, ...]:
-    notes = [*footage.notes, "The camera is taken to stand still."]
+def clip_notes(footage: Footage, followed: Followed) -> tuple[str, ...]:
+    unreadable, cuts = followed.unreadable, followed.cuts
+    notes = [*footage.notes, drift_in_words(followed.drift_px, footage.width)]
     if unreadable:
         numbers = ", ".join(map(str, footage.frame_numbers[unreadable][:20]))
         more = f" and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""

@@ -31,9 +31,10 @@ from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import Masks, observations
 from ..fit.temporal import Motion
 from ..follow import Sighting
+from ..follow_clip import follow_footage
 from ..frames import Footage
 from ..motion.sides import with_sides_put_right
-from ..track import Track, follow_people
+from ..track import Track
 from .base import Bodies, BodyTrack, Report
 from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames
 from .neural import (
@@ -68,13 +69,8 @@ def recover_clip(
 ) -> Bodies:
     """Everybody in a clip."""
     count = len(footage.images)
-    times_s = (footage.frame_numbers - 1) / footage.fps
-    followed = follow_people(
-        footage.images,
-        (count - 1) / (times_s[-1] - times_s[0]),
-        request.people == "largest" and not request.chosen,
-        lambda index: report("detect", _FOLLOWED * index / count, f"frame {index + 1} of {count}"),
-    )
+    times_s = footage.times_s
+    followed = follow_footage(footage, request, lambda done, words: report("detect", _FOLLOWED * done, words))
     tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
     if not tracks:
         return Bodies((), camera)
@@ -103,8 +99,9 @@ def recover_clip(
             first.predicted.crop_camera[0], first.crop, camera
         )
         bodies.append(replace(track, notes=(*track.notes, note)))
-    notes = (*told, *clip_notes(footage, followed.unreadable, followed.cuts))
-    return backend.bodies(tuple(bodies), camera, smpl is not None, notes)
+    notes = (*told, *clip_notes(footage, followed))
+    recovered = backend.bodies(tuple(bodies), camera, smpl is not None, notes)
+    return replace(recovered, drift_px=followed.drift_px)
 
 
 def _tell_fit(report: Report, number: int, count: int, done: float) -> None:

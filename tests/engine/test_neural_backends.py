@@ -25,11 +25,12 @@ from recover_body.engine.cameras import Pinhole
 from recover_body.engine.crop import CROP_FOCAL_PX, CROP_SIDE_PX, Crop
 from recover_body.engine.detect import Detection
 from recover_body.engine.follow import Sighting
+from recover_body.engine.follow_clip import Followed
 from recover_body.engine.frames import Footage
 from recover_body.engine.importer import import_files
 from recover_body.engine.mediapipe_graphs import Details
 from recover_body.engine.raster import silhouette
-from recover_body.engine.track import Followed, Track
+from recover_body.engine.track import Track
 from recover_body.models import tensor_file, weights
 from recover_body.models.body_model import load_body
 from recover_body.models.errors import DamagedFile
@@ -277,7 +278,7 @@ def clip(scene, monkeypatch):
         known |= {"next_region": None, "look": np.zeros(1)}  # nobody is followed here
         here = [index for index in range(4) if (number, index) != (1, 2)]
         tracks.append(Track({index: Sighting(**known) for index in here}))
-    monkeypatch.setattr(neural_clip, "follow_people", lambda *_: Followed(tracks, [], []))
+    monkeypatch.setattr(neural_clip, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(4)))
     return Footage("clip.mp4", scene.images * 4, np.arange(1, 5), 24.0, None, WIDTH, HEIGHT)
 
 
@@ -320,7 +321,7 @@ def test_stopping_in_the_middle_of_a_clip_leaves_no_thread_behind(imported, clip
 
 
 def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
-    monkeypatch.setattr(neural_clip, "follow_people", lambda *_: Followed([], [], []))
+    monkeypatch.setattr(neural_clip, "follow_footage", lambda *_: Followed([], [], []))
     assert recover(Hmr2Backend(), clip).people == ()
 
 

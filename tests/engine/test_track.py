@@ -11,9 +11,10 @@ import pytest
 
 from recover_body.engine import clips, track
 from recover_body.engine.follow import Sighting
+from recover_body.engine.follow_clip import follow_people
 from recover_body.engine.masks import PackedMask
 from recover_body.engine.mediapipe_graphs import Details, Region
-from recover_body.engine.track import Track, Tracker, follow_people, look_apart
+from recover_body.engine.track import Track, Tracker, look_apart
 from recover_body.wire.messages import FrameRange
 
 VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "video"
@@ -48,7 +49,7 @@ def test_a_cut_ends_all_tracks_and_a_frame_that_cannot_be_read_none() -> None:
     street = [
         image[200:920, 100:912] for image in clips.read(clip("two_people_cam01.mp4"), None, FrameRange(1, 12)).images
     ]
-    followed = follow_people([*tennis[:6], None, *tennis[7:], *street], 30.0, only_largest=True)
+    followed = follow_people([*tennis[:6], None, *tennis[7:], *street], 30.0, limit=1)
     assert followed.unreadable == [6] and followed.cuts == [len(tennis)]
     for person in followed.tracks:
         assert (min(person.sightings) >= len(tennis)) or (max(person.sightings) < len(tennis))
@@ -107,7 +108,7 @@ def test_looks() -> None:
 def test_forgotten_after_a_while() -> None:
     tracker, gone = Tracker(10.0), seen(3, range(100, 200, 10))
     tracker.tracks.append(gone)
-    tracker._searched = 10**9  # no network in this test
+    tracker.searched = 10**9  # no network in this test
     tracker.see(9 + int(track.REMEMBERED_S * 10) + 1, np.zeros((48, 64, 3), np.uint8))
     assert gone.is_ended
 

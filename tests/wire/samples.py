@@ -117,6 +117,7 @@ class Maker:
             people=tuple(self.persontrack(frames) for _ in range(self.random.randrange(3))),
             seen=tuple(self.persontrack(frames) for _ in range(self.random.randrange(3))),
             seen_camera=self.cameratrack(),
+            drift_px=self.random.choice((None, self.array(frames))),
         )
 
     def motionoptions(self) -> messages.MotionOptions:
