@@ -23,7 +23,9 @@ def test_round_trip(seed, tmp_path):
 
 
 def test_plain_numpy_reads_it_and_names_explain_themselves(tmp_path):
-    take = dataclasses.replace(any_take(1), people=(Maker(0).persontrack(2),), frame_numbers=np.array([1, 2]), seen=())
+    take = dataclasses.replace(
+        any_take(1), people=(Maker(0).persontrack(2),), frame_numbers=np.array([1, 2]), seen=(), drift_px=None
+    )
     take = dataclasses.replace(take, camera=Maker(0).cameratrack())
     with np.load(write_take(tmp_path / "a.take.npz", take), allow_pickle=False) as data:
         assert np.array_equal(data["people.0.pose"], take.people[0].pose)
