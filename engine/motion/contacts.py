@@ -7,7 +7,7 @@ foot is low when it is about as low as this person's feet get within a second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,8 @@ from .placed import PlacedMotion
 
 FEET = slice(0, 4)
 """Heels and toes among `CONTACT_NAMES`."""
+KNEES = (4, 4, 5, 5)
+"""The joints that carry them: where a knee's turn is only inferred, nobody knows where the foot is."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class Limits:
     """Shorter contacts, and shorter breaks in one, are noise."""
 
 
-FOOT = Limits(begin_m_s=0.30, end_m_s=0.50, begin_m=0.06, end_m=0.09, shortest_s=0.08)
+FOOT = Limits(begin_m_s=0.25, end_m_s=0.40, begin_m=0.06, end_m=0.09, shortest_s=0.08)
+ON_STEP = replace(FOOT, shortest_s=0.25)
+"""Feet stop for a moment at the top of a jump, too."""
 HAND = Limits(begin_m_s=0.15, end_m_s=0.30, begin_m=0.08, end_m=0.12, shortest_s=0.2)
 SEAT = Limits(begin_m_s=0.10, end_m_s=0.25, begin_m=0.0, end_m=0.05, shortest_s=0.4)
-ALONG_RAY = 0.4
+ALONG_RAY = 0.6
 """How much of the speed along the camera's ray counts."""
+MOMENT_S, DRAG = 0.12, 2.0
+"""See `speeds`."""
 LOWEST_WITHIN_S = 1.0
 CHAIR_M = 0.65
 """A seat is no higher than this above the ground, and there the thighs must be nearer to level than to upright."""
@@ -96,25 +102,44 @@ def places(motion: PlacedMotion) -> np.ndarray:
 
 
 def speeds(points: np.ndarray, motion: PlacedMotion) -> np.ndarray:
-    """(T, N) metres per second of points (T, N, 3), less for what goes along the camera's ray."""
-    velocity = np.gradient(points, motion.times_s, axis=0) if len(points) > 1 else np.zeros_like(points)
+    """(T, N) metres per second of points (T, N, 3), less for what goes along the camera's ray.
+
+    From frame to frame, or, where that is more, `DRAG` times as fast as the point moves over the calmer of the moments
+    before, around and after: a foot that is dragged goes slowly, but on and on.
+    """
+    count, times_s = len(points), motion.times_s
+    if count < 2:
+        return np.zeros(points.shape[:2])
+    at = np.arange(count)
+    reach = max(1, round(MOMENT_S / float(np.median(np.diff(times_s)))))
     rays = points - motion.eye[:, None]
     rays /= np.maximum(np.linalg.norm(rays, axis=-1, keepdims=True), 1e-9)
-    along = (velocity * rays).sum(-1, keepdims=True) * rays
-    return np.linalg.norm(velocity - (1 - ALONG_RAY) * along, axis=-1)
+
+    def between(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        first, last = np.clip(first, 0, count - 1), np.clip(last, 0, count - 1)
+        velocity = (points[last] - points[first]) / np.maximum(times_s[last] - times_s[first], 1e-9)[:, None, None]
+        along = (velocity * rays).sum(-1, keepdims=True) * rays
+        return np.linalg.norm(velocity - (1 - ALONG_RAY) * along, axis=-1)
+
+    moments = [(at - reach, at), (at - (reach + 1) // 2, at + (reach + 1) // 2), (at, at + reach)]
+    calm = np.min([between(*moment) for moment in moments], 0)
+    calm[0], calm[-1] = between(*moments[2])[0], between(*moments[0])[-1]
+    return np.maximum(between(at - 1, at + 1), DRAG * calm)
 
 
 def find_contacts(motion: PlacedMotion, ground_known: bool) -> np.ndarray:
     """(T, 7) bool for one stretch of motion in a world with z up; with `ground_known` the ground lies at z = 0."""
     points, times_s = places(motion), motion.times_s
     speed = speeds(points, motion)
-    ground = np.zeros(len(points)) if ground_known else _lowest(points[:, FEET, 2].min(1), times_s)
-    height = points[..., 2] - ground[:, None]
+    above_lowest = points[..., 2] - _lowest(points[:, FEET, 2].min(1), times_s)[:, None]
+    height = points[..., 2] if ground_known else above_lowest
     found = np.zeros(speed.shape, bool)
     for number, name in enumerate(CONTACT_NAMES):
         limits = HAND if name.endswith("hand") else SEAT if name == "seat" else FOOT
         high = _above_seat(motion, height[:, number]) if limits is SEAT else height[:, number]
         found[:, number] = _hysteresis(speed[:, number], high, times_s, limits)
+        if limits is FOOT and ground_known:  # or it stands on a step, a table, a box
+            found[:, number] |= _hysteresis(speed[:, number], above_lowest[:, number], times_s, ON_STEP)
     return found
 
 

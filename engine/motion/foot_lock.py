@@ -12,71 +12,103 @@ from dataclasses import replace
 import numpy as np
 
 from ...models.rotations import matrix_to_rotvec, rotation_between
-from .contacts import FEET, places, runs
+from .contacts import FEET, places, runs, speeds
 from .leg_ik import LEGS, move_ankles
 from .placed import PlacedMotion
 from .root_path import root_shift
 
 FADE_S = 0.2
 """How long before and after a contact a leg is led to it and let go."""
+SURE_M_S = 0.2
+"""At this speed a contact counts a quarter for the root."""
+STEP_M = 0.06
+"""Contacts farther than this from the ground are on something else, and stay at their own height."""
 ROUNDS = 3
 """Root and legs in turn: where a straight leg cannot reach, the root comes nearer in the next round."""
 
 
 def lock_feet(motion: PlacedMotion, contacts: np.ndarray, on_ground: bool) -> PlacedMotion:
-    """One stretch of motion with heels and toes held while `contacts` (T, 7) says so; on z = 0 with `on_ground`."""
+    """One stretch of motion with heels and toes held while `contacts` (T, 7) says so; on z = 0 with `on_ground`, or on
+    whatever else they stand on."""
     touching = contacts[:, FEET]
     if not touching.any() or len(motion.times_s) < 3:
         return motion
     weights = np.stack([_faded(touching[:, n], motion.times_s) for n in range(touching.shape[1])], 1)
+    # What is rather quick may be on its way already: it would drag the root along.
+    seen = places(motion)[:, FEET]
+    surely = touching / (1 + np.square(speeds(seen, motion) / SURE_M_S)) ** 2
+    heights = _heights(seen[..., 2], touching, on_ground)
     for _ in range(ROUNDS):
         points = places(motion)[:, FEET]
-        motion = replace(motion, pelvis=motion.pelvis + root_shift(motion, points, weights**2, on_ground))
-        motion = _held(motion, touching, weights, on_ground)
+        motion = replace(motion, pelvis=motion.pelvis + root_shift(motion, points, surely, heights))
+        motion = _held(motion, touching, weights, heights)
     return motion
 
 
-def _held(motion: PlacedMotion, touching: np.ndarray, weights: np.ndarray, on_ground: bool) -> PlacedMotion:
+def _heights(z: np.ndarray, touching: np.ndarray, on_ground: bool) -> np.ndarray:
+    """(T, 4) how high touching points at z (T, 4) are held: 0 near the ground, NaN for as high as they are."""
+    heights = np.full(z.shape, np.nan)
+    for number in range(touching.shape[1] if on_ground else 0):
+        for part in runs(touching[:, number]):
+            if abs(np.median(z[part, number])) < STEP_M:
+                heights[part, number] = 0.0
+    return heights
+
+
+def _held(motion: PlacedMotion, touching: np.ndarray, weights: np.ndarray, heights: np.ndarray) -> PlacedMotion:
     """Legs moved so that the touching points (T, 4) lie still; the root stays."""
-    count = len(motion.times_s)
-    turn = np.zeros((count, len(LEGS), 3))
+    count, times_s = len(motion.times_s), motion.times_s
+    lies, turn = [], np.zeros((count, len(LEGS), 3))
     for leg in range(len(LEGS)):
-        turn[:, leg] = _foot_turn(motion, 2 * leg, touching, on_ground)
+        along, turn[:, leg] = _flat(motion, 2 * leg, touching, heights)
+        lies.append(along)
     # First the turn alone: it moves heel and toes about the ankle.
-    motion = move_ankles(motion, np.zeros((count, len(LEGS), 3)), turn)
-    points, shift = places(motion)[:, FEET], np.zeros((count, len(LEGS), 3))
+    motion = move_ankles(motion, np.zeros_like(turn), turn)
+    points, shift = places(motion)[:, FEET], np.zeros_like(turn)
     for leg in range(len(LEGS)):
-        both = slice(2 * leg, 2 * leg + 2)
-        pulls = np.stack([_pull(points[:, n], touching[:, n], motion.times_s, on_ground) for n in _numbers(both)], 1)
-        weight = weights[:, both]
+        heel, toes = 2 * leg, 2 * leg + 1
+        toes_at = _anchors(points[:, toes], touching[:, toes], heights[:, toes])
+        heel_at = _anchors(points[:, heel], touching[:, heel], heights[:, heel], toes_at - lies[leg])
+        pulls = [
+            _carried(np.nan_to_num(anchor - points[:, n]), touching[:, n], times_s)
+            for n, anchor in ((heel, heel_at), (toes, toes_at))
+        ]
+        weight = weights[:, [heel, toes]]
         total, strongest = weight.sum(1, keepdims=True), weight.max(1, keepdims=True)
-        shift[:, leg] = (weight[..., None] * pulls).sum(1) / np.maximum(total, 1e-9) * strongest
+        shift[:, leg] = (weight[..., None] * np.stack(pulls, 1)).sum(1) / np.maximum(total, 1e-9) * strongest
     return move_ankles(motion, shift, np.zeros_like(turn))
 
 
-def _foot_turn(motion: PlacedMotion, heel: int, touching: np.ndarray, on_ground: bool) -> np.ndarray:
-    """(T, 3) turns of a foot, so that heel and toes, while both touch, lie as their places ask."""
+def _flat(motion: PlacedMotion, heel: int, touching: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How toes lie from heel while both touch (T, 3; NaN otherwise), and the turns (T, 3) that make the foot lie so."""
     both = touching[:, heel] & touching[:, heel + 1]
     points = places(motion)[:, FEET]
     along = points[:, heel + 1] - points[:, heel]
-    turns = np.zeros((len(along), 3))
+    lies, turns = np.full(along.shape, np.nan), np.zeros(along.shape)
     for part in runs(both):
-        wanted = np.median(along[part], 0)
-        if on_ground:
-            wanted[2] = 0.0
-        turns[part] = matrix_to_rotvec(rotation_between(along[part], np.broadcast_to(wanted, along[part].shape)))
-    return _carried(turns, both, motion.times_s) * _faded(both, motion.times_s)[:, None]
+        lies[part] = np.median(along[part], 0)
+        if np.isfinite(heights[part, heel : heel + 2]).all():
+            lies[part, 2] = 0.0
+            lies[part] *= (np.linalg.norm(along[part], axis=1) / np.linalg.norm(lies[part], axis=1))[:, None]
+        turns[part] = matrix_to_rotvec(rotation_between(along[part], lies[part]))
+    return lies, _carried(turns, both, motion.times_s) * _faded(both, motion.times_s)[:, None]
 
 
-def _pull(points: np.ndarray, touches: np.ndarray, times_s: np.ndarray, on_ground: bool) -> np.ndarray:
-    """(T, 3) from points (T, 3) to where they are held; before and after, what it was at the nearest contact."""
-    pull = np.zeros_like(points)
+def _anchors(
+    points: np.ndarray, touches: np.ndarray, heights: np.ndarray, told: np.ndarray | None = None
+) -> np.ndarray:
+    """(T, 3) where points (T, 3) are held while they touch, NaN otherwise: one place for each contact.
+
+    `told` (T, 3) is where the rest of the foot says that they lie, or NaN: heel and toes may not pull apart.
+    """
+    anchors = np.full(points.shape, np.nan)
     for part in runs(touches):
-        anchor = np.median(points[part], 0)
-        if on_ground:
-            anchor[2] = 0.0
-        pull[part] = anchor - points[part]
-    return _carried(pull, touches, times_s)
+        own = points[part] if told is None else told[part]
+        own = own[np.isfinite(own[:, 0])]
+        anchors[part] = np.median(own if len(own) else points[part], 0)
+        if np.isfinite(heights[part]).all():
+            anchors[part, 2] = heights[part]
+    return anchors
 
 
 def _carried(values: np.ndarray, known: np.ndarray, times_s: np.ndarray) -> np.ndarray:
@@ -108,7 +140,3 @@ def _fade(away_s: np.ndarray | float) -> np.ndarray | float:
     """1 at 0, 0 from `FADE_S` on, level at both ends."""
     x = np.clip(np.asarray(away_s) / FADE_S, 0, 1)
     return 1 - x * x * (3 - 2 * x)
-
-
-def _numbers(part: slice) -> range:
-    return range(part.start, part.stop)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ...wire.frames import project
 from ...wire.motion import CONTACT_NAMES, MotionOptions
 from ...wire.take import CameraTrack
 from .. import world
 from ..backends.base import BodyTrack
-from .contacts import find_contacts
+from .contacts import FEET, KNEES, find_contacts, places
 from .foot_lock import lock_feet
 from .gaps import fill_vectors, gaps
 from .ground import Ground, find_ground
@@ -64,7 +65,7 @@ def refine(
         T_up = ground.T_level_world @ T_up
         people = [person.in_world(ground.T_level_world) for person in people]
         notes.append(_ground_note(ground, camera.is_placed))
-    contacts = [[find_contacts(part, ground is not None) for part in person.parts] for person in people]
+    contacts = [p.contacts(ground is not None, camera, T_up @ T_world_camera) for p in people]
     if locks:
         people = [p.locked(touching, ground is not None) for p, touching in zip(people, contacts, strict=True)]
     return Refined(
@@ -113,12 +114,31 @@ class _Moving:
     def in_world(self, T: np.ndarray) -> _Moving:
         return replace(self, parts=[part.moved(T) for part in self.parts])
 
+    def contacts(self, ground_known: bool, camera: CameraTrack, T_world_camera: np.ndarray) -> list[np.ndarray]:
+        """(T, 7) bool for each part: of what the picture shows."""
+        found, frames = [], np.flatnonzero(self.track.present)
+        for part in self.parts:
+            rows, frames = frames[: len(part.times_s)], frames[len(part.times_s) :]
+            shown = in_picture(places(part), camera, T_world_camera, rows)
+            shown[:, FEET] &= ~self.track.joint_inferred[rows][:, KNEES]
+            found.append(find_contacts(part, ground_known) & shown)
+        return found
+
     def locked(self, contacts: list[np.ndarray], on_ground: bool) -> _Moving:
         parts = [lock_feet(part, touching, on_ground) for part, touching in zip(self.parts, contacts, strict=True)]
         return replace(self, parts=parts, is_as_seen=False)
 
     def as_track(self, T_world_camera: np.ndarray) -> BodyTrack:
         return self.track if self.is_as_seen else back_to_track(joined(self.parts), self.track, T_world_camera)
+
+
+def in_picture(points: np.ndarray, camera: CameraTrack, T_world_camera: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(T, N) bool, which world points (T, N, 3) in the frames (T,) lie within the picture; T_world_camera (F, 4, 4)."""
+    R, t = T_world_camera[frames, :3, :3], T_world_camera[frames, :3, 3]
+    intrinsics = np.stack([camera.intrinsics(int(frame)) for frame in frames])
+    points_px = project((points - t[:, None]) @ R, intrinsics[:, None])
+    with np.errstate(invalid="ignore"):
+        return ((points_px > 0) & (points_px < (camera.width, camera.height))).all(-1)
 
 
 def _with_gaps_marked(track: BodyTrack, times_s: np.ndarray) -> BodyTrack:

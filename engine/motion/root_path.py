@@ -13,27 +13,30 @@ import numpy as np
 from ..fit.temporal import solve_block_tridiagonal
 from .placed import PlacedMotion
 
-ACROSS_SIGMA_M, ALONG_SIGMA_M = 0.01, 0.30
-"""How far the body may be moved across the ray, which shows, and along it."""
+ACROSS_SIGMA_M, ALONG_SHARE = 0.01, 0.4
+"""How far the body may be moved across the ray, metres; and along it, where it only changes its size in the picture, by
+as many times more as it is farther away than this."""
 ACCELERATION_SIGMA = 0.5
 """Metres per second squared that the correction may add."""
-SLIDE_SIGMA_M_S = 0.2
+SLIDE_SIGMA_M_S = 0.1
 HEIGHT_SIGMA_M = 0.01
 
 
-def root_shift(motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, on_ground: bool) -> np.ndarray:
-    """(T, 3) metres to add to the pelvis. points (T, N, 3) world, weights (T, N) 0 to 1 where they touch."""
+def root_shift(motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """(T, 3) metres to add to the pelvis.
+
+    points (T, N, 3) world, weights (T, N) 0 to 1 where they touch, heights (T, N) at which they lie then, or NaN.
+    """
     count = len(points)
     even = count + count % 2  # frames are solved in pairs
     hessian, diagonal, right = _Banded(even), np.tile(np.eye(3), (even, 1, 1)), np.zeros((even, 3))
     rays = motion.pelvis - motion.eye
-    rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
-    along = rays[:, :, None] * rays[:, None]
-    diagonal[:count] = (np.eye(3) - along) / ACROSS_SIGMA_M**2 + along / ALONG_SIGMA_M**2
-    if on_ground:
-        touching = weights / HEIGHT_SIGMA_M**2
-        diagonal[:count, 2, 2] += touching.sum(1)
-        right[:count, 2] -= (touching * points[..., 2]).sum(1)
+    depth = np.maximum(np.linalg.norm(rays, axis=1), ALONG_SHARE)[:, None, None]
+    along = rays[:, :, None] * rays[:, None] / depth**2
+    diagonal[:count] = (np.eye(3) - along + along * (ALONG_SHARE / depth) ** 2) / ACROSS_SIGMA_M**2
+    lying = np.where(np.isfinite(heights), weights, 0.0) / HEIGHT_SIGMA_M**2
+    diagonal[:count, 2, 2] += lying.sum(1)
+    right[:count, 2] += (lying * np.nan_to_num(heights - points[..., 2])).sum(1)
     hessian.add(0, diagonal)
     # Standing still: between two frames a touching point moves by nothing, the shift included.
     dt = np.diff(motion.times_s)

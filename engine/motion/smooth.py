@@ -2,8 +2,9 @@
 """Smooths motion on the sphere of rotations. Constants are in seconds.
 
 A Gaussian mean over time, with weights corrected so that motion at constant speed stays as it is, also at the ends of a
-stretch and beside a gap. It reaches over a longer time where a limb is slow and over a shorter one where it is quick:
-jitter shows when somebody stands, and a serve must not lose its snap.
+stretch and beside a gap. How long a time it reaches over is decided anew for every limb and frame (after Lepski, 1990):
+the longest whose mean still agrees, within the jitter of that limb, with those over shorter times. Who stands is
+smoothed a lot, and a serve keeps its snap.
 """
 
 from __future__ import annotations
@@ -18,33 +19,38 @@ from .placed import PlacedMotion
 REACH = 3.0
 """How many time constants the mean reaches."""
 LEVELS = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Multiples of the time constant at which means are taken; what lies between is mixed."""
+"""Multiples of the time constant over which means are taken."""
+AGREES, DISAGREES = 3.0, 5.0
+"""How far two means may be apart, in what jitter alone makes of it; between the two, they are mixed."""
+WANDERS = 1.5
+"""How many times larger than independent jitter the wandering of a fit may be."""
+UNSEEN_RAD, UNSEEN_M = 0.004, 0.002
+"""Jitter is taken for at least this: smaller differences do not show."""
 
 
 @dataclass(frozen=True)
 class Limb:
-    """Joints that move together."""
+    """Joints that move together, and the longest multiple of the time constant for them."""
 
     joints: tuple[int, ...]
-    slow: float
-    """Multiple of the time constant for a limb that hardly moves, …"""
-    quick: float
-    """… and for one that moves much faster than `speed`."""
-    speed: float
-    """Radians per second (metres per second for the place) half-way between the two."""
+    longest: float
 
 
 # Root and legs are smoothed most: the picture tells least of them, and they carry everything else.
 LIMBS = (
-    Limb((0, 3, 6, 9), 3.0, 0.8, 1.0),
-    Limb((1, 2, 4, 5, 7, 8, 10, 11), 2.5, 0.6, 1.5),
-    Limb((12, 15), 2.0, 0.6, 1.5),
-    Limb((13, 16, 18, 20), 2.0, 0.4, 1.5),
-    Limb((14, 17, 19, 21), 2.0, 0.4, 1.5),
-    Limb(tuple(range(22, 55)), 2.0, 1.0, 2.0),
+    Limb((0,), 4.0),
+    Limb((3, 6, 9), 4.0),
+    Limb((1, 4, 7, 10), 4.0),
+    Limb((2, 5, 8, 11), 4.0),
+    Limb((12, 15), 2.0),
+    Limb((13, 16, 18, 20), 2.0),
+    Limb((14, 17, 19, 21), 2.0),
+    Limb(tuple(range(22, 25)), 2.0),
+    Limb(tuple(range(25, 40)), 2.0),
+    Limb(tuple(range(40, 55)), 2.0),
 )
-PLACE_ACROSS, PLACE_ALONG = Limb((0,), 2.5, 0.8, 0.5), Limb((0,), 4.0, 2.0, 0.5)
-"""The pelvis' way across the camera's ray, and along it, where a camera sees worst."""
+ACROSS, ALONG = 2.0, 4.0
+"""The same for the pelvis' way across the camera's ray, and along it, where a camera sees worst."""
 
 
 def smooth_motion(motion: PlacedMotion, time_s: float) -> PlacedMotion:
@@ -55,60 +61,101 @@ def smooth_motion(motion: PlacedMotion, time_s: float) -> PlacedMotion:
     for limb in LIMBS:
         joints = [j for j in limb.joints if (rotations[:, j] != rotations[:1, j]).any()]
         if joints:
-            offsets, speed = _means_of_rotations(rotations[:, joints], motion.times_s, time_s)
-            level = np.repeat(_level(speed.max(1, keepdims=True), limb), len(joints), 1)
-            rotations[:, joints] = rotations[:, joints] @ rotvec_to_matrix(_mixed(offsets, level))
-    shift, speed = _means_of_vectors(motion.pelvis[:, None], motion.times_s, time_s)
+            turning = _of_rotations(rotations[:, joints], motion.times_s, time_s)
+            rotations[:, joints] = rotations[:, joints] @ rotvec_to_matrix(turning.best(limb.longest, UNSEEN_RAD))
     rays = motion.pelvis - motion.eye
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
-    across, along = (_mixed(shift, _level(speed, limb))[:, 0] for limb in (PLACE_ACROSS, PLACE_ALONG))
-    on_ray = ((along - across) * rays).sum(1, keepdims=True) * rays
-    return replace(motion, rotations=rotations, pelvis=motion.pelvis + across + on_ray)
+    way = _of_vectors(motion.pelvis[:, None], motion.times_s, time_s)
+    along = way.seen_along(rays).best(ALONG, UNSEEN_M)[:, 0]
+    across = way.seen_across(rays).best(ACROSS, UNSEEN_M)[:, 0]
+    return replace(motion, rotations=rotations, pelvis=motion.pelvis + across + along)
 
 
 def smooth_vectors(values: np.ndarray, times_s: np.ndarray, time_s: float) -> np.ndarray:
     """(T, N) -> (T, N), over the same time everywhere."""
     if len(values) < 3:
         return values
-    offsets, _ = _means_of_vectors(values[:, None], times_s, time_s)
-    return values + offsets[LEVELS.index(1.0)][:, 0]
+    return values + _of_vectors(values[:, None], times_s, time_s).offsets[LEVELS.index(1.0)][:, 0]
 
 
-def _level(speed: np.ndarray, limb: Limb) -> np.ndarray:
-    """Multiples of the time constant for the speeds of a limb."""
-    return limb.quick + (limb.slow - limb.quick) / (1 + np.square(speed / limb.speed))
+@dataclass(frozen=True)
+class _Means:
+    """Means over longer and longer times."""
+
+    offsets: np.ndarray
+    """(L, T, J, N) from each frame's own value to its mean at each of `LEVELS`."""
+    steps: np.ndarray
+    """(T - 2, J, N) second differences of the values, over even steps."""
+    apart: np.ndarray
+    """(L,) how far, in standard deviations of independent jitter, a level's mean is from that of the one before."""
+    reach: np.ndarray
+    """(L,) frames that each level reaches over, to either side."""
+
+    def best(self, longest: float, unseen: float) -> np.ndarray:
+        """(T, J, N) offsets to the means over the longest times that the motion allows."""
+        jitter = np.median(np.linalg.norm(self.steps, axis=-1), 0) / np.sqrt(6) + unseen  # (J,) of N numbers together
+        found, trust = np.zeros(self.offsets.shape[1:]), np.ones(self.offsets.shape[1])
+        for level in range(1, len(LEVELS)):
+            if LEVELS[level] > longest:
+                break
+            change = self.offsets[level] - self.offsets[level - 1]
+            together = _local_mean(np.square(change).sum((1, 2)), int(self.reach[level]))
+            # A fit's jitter wanders over some frames, so it is more than what steps from frame to frame tell: what is
+            # usual for this limb counts as jitter too, within reason.
+            least = max(np.square(self.apart[level] * jitter).sum(), 1e-18)
+            expected = np.clip(np.median(together), least, WANDERS**2 * least)
+            ratio = np.sqrt(together / expected)
+            trust = trust * np.clip((DISAGREES - ratio) / (DISAGREES - AGREES), 0, 1)
+            found += trust[:, None, None] * change
+        return found
+
+    def seen_along(self, rays: np.ndarray) -> _Means:
+        """What of it goes along rays (T, 3)."""
+        on_ray = lambda vectors, ray: (vectors * ray).sum(-1, keepdims=True) * ray  # noqa: E731
+        return replace(self, offsets=on_ray(self.offsets, rays[:, None]), steps=on_ray(self.steps, rays[1:-1, None]))
+
+    def seen_across(self, rays: np.ndarray) -> _Means:
+        """What goes across them."""
+        along = self.seen_along(rays)
+        return replace(self, offsets=self.offsets - along.offsets, steps=self.steps - along.steps)
 
 
-def _means_of_rotations(rotations: np.ndarray, times_s: np.ndarray, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """(T, J, 3, 3) -> at each of `LEVELS` (L, T, J, 3) the mean as seen from each frame's own rotation, and the turning
-    speeds (T, J) there."""
+def _local_mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """(T,) means over so many frames to either side."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _of_rotations(rotations: np.ndarray, times_s: np.ndarray, time_s: float) -> _Means:
+    """Of (T, J, 3, 3), as seen from each frame's own rotation."""
     transposed = rotations.swapaxes(-1, -2)
     return _means(lambda here, there: matrix_to_rotvec(transposed[here] @ rotations[there]), times_s, time_s)
 
 
-def _means_of_vectors(values: np.ndarray, times_s: np.ndarray, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """The same for (T, J, N) positions."""
+def _of_vectors(values: np.ndarray, times_s: np.ndarray, time_s: float) -> _Means:
+    """Of positions (T, J, N)."""
     return _means(lambda here, there: values[there] - values[here], times_s, time_s)
 
 
-def _means(difference, times_s: np.ndarray, time_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """difference(here, there) -> (n, J, N) from frames to others, the same number apart. See above."""
-    frames, reach = np.arange(len(times_s)), _lags(times_s, REACH * LEVELS[-1] * time_s)
-    lags = [(frames[max(0, -k) : len(frames) - max(0, k)], k) for k in range(-reach, reach + 1)]
-    weights = _weights(lags, times_s, np.array(LEVELS) * time_s)
-    first = difference(frames[:1], frames[:1])
-    means = np.zeros((len(LEVELS), len(frames), *first.shape[1:]))
-    slope, scale = np.zeros(means.shape[1:]), np.zeros(len(frames))
+def _means(difference, times_s: np.ndarray, time_s: float) -> _Means:
+    """difference(here, there) -> (n, J, N) from frames to others, the same number apart."""
+    frames, reaches_s = np.arange(len(times_s)), np.array(LEVELS) * time_s
+    furthest = _lags(times_s, REACH * reaches_s[-1])
+    lags = [(frames[max(0, -k) : len(frames) - max(0, k)], k) for k in range(-furthest, furthest + 1)]
+    weights = _weights(lags, times_s, reaches_s)
+    offsets = np.zeros((len(LEVELS), len(frames), *difference(frames[:1], frames[:1]).shape[1:]))
+    spread = np.zeros((len(LEVELS), len(frames)))
     for (here, k), weight in zip(lags, weights, strict=True):
-        if k == 0 or not len(here):
-            continue
-        offset, apart = difference(here, here + k), times_s[here + k] - times_s[here]
-        means[:, here] += weight[..., None, None] * offset
-        bell = np.exp(-0.5 * (apart / time_s) ** 2) * apart
-        slope[here] += bell[:, None, None] * offset
-        scale[here] += bell * apart
-    speed = np.linalg.norm(slope, axis=-1) / np.maximum(scale, 1e-12)[:, None]
-    return means, speed
+        if len(here):
+            offsets[:, here] += weight[..., None, None] * difference(here, here + k)
+            spread[1:, here] += np.square(np.diff(weight, axis=0))
+    before, after = difference(frames[1:-1], frames[:-2]), difference(frames[1:-1], frames[2:])
+    uneven = ((times_s[2:] - times_s[1:-1]) / (times_s[1:-1] - times_s[:-2]))[:, None, None]
+    steps = 2 * (after + before * uneven) / (1 + uneven)  # of even steps: what the neighbours say the frame is not
+    reach = np.array([_lags(times_s, reach_s) for reach_s in reaches_s])
+    return _Means(offsets, steps, np.sqrt(np.median(spread, 1)), reach)
 
 
 def _weights(lags: list, times_s: np.ndarray, reaches_s: np.ndarray) -> list[np.ndarray]:
@@ -132,16 +179,6 @@ def _weights(lags: list, times_s: np.ndarray, reaches_s: np.ndarray) -> list[np.
         np.where(usable[:, here], (second[:, here] - first[:, here] * apart) * bell / divisor[:, here], 0.0)
         for (here, _), (bell, apart) in zip(lags, bells, strict=True)
     ]
-
-
-def _mixed(means: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """(L, T, J, N) means and (T, J) wanted multiples of the time constant -> (T, J, N)."""
-    level = np.clip(level, LEVELS[0], LEVELS[-1])
-    upper = np.clip(np.searchsorted(LEVELS, level), 1, len(LEVELS) - 1)
-    low, high = np.array(LEVELS)[upper - 1], np.array(LEVELS)[upper]
-    share = ((level - low) / (high - low))[..., None]
-    rows, columns = np.indices(level.shape)
-    return (1 - share) * means[upper - 1, rows, columns] + share * means[upper, rows, columns]
 
 
 def _lags(times_s: np.ndarray, reach_s: float) -> int:

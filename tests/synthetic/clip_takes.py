@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from recover_body.engine.tracks import camera_track, seen_person
 from recover_body.wire.messages import CameraHint, RecoverRequest
 from recover_body.wire.take import Take, read_take, write_take
 
-from .clips import FPS, HEIGHT, WIDTH, Label, moving_person, standing_person
+from .clips import HEIGHT, WIDTH, Label, moving_person, standing_person
 from .pictures import CACHE, MOTIONS
 from .poses import Clip, load_clips
+from .scenes import Camera
 from .sightings import sightings
 
 VERSION = 1
@@ -36,7 +37,7 @@ MOVING = {
     "direct traffic": ("directing_traffic_4", slice(0, 120), 2.2, 24.0),
 }
 """What people do: the recording, which frames of it, from how far at least (metres), with which lens (mm)."""
-STANDING = "standing"
+STANDING, STANDING_FPS = "standing", 10.0
 ALONE_EVERY = 10
 """Of so many frames one is also recovered as if it were a still."""
 
@@ -65,26 +66,43 @@ def recordings() -> dict[str, Clip]:
 def label_of(name: str, seed: int, seconds: float = 60.0) -> Label:
     """One of `MOVING`, or `STANDING`."""
     if name == STANDING:
-        return standing_person(seconds, seed, recordings()["basketball_signal_1"])
+        return standing_person(seconds, seed, recordings()["basketball_signal_1"], STANDING_FPS)
     recording, frames, away_m, lens_mm = MOVING[name]
     return moving_person(recordings()[recording], frames, seed, away_m, lens_mm)
 
 
 def labelled(name: str, seed: int = 1, seconds: float = 60.0, alone: bool = True) -> Labelled:
-    """A clip of `MOVING` or `STANDING`, from the cache or made now (minutes for the long ones)."""
-    label = label_of(name, seed, seconds)
-    key = hashlib.sha256(f"{VERSION} {name} {seed} {label.count}".encode()).hexdigest()[:12]
-    stem = f"{name.replace(' ', '-')}.{key}"
-    kept, single = CACHE / "clips" / f"{stem}.take.npz", CACHE / "clips" / f"{stem}.alone.npz"
-    if not kept.exists():
-        write_take(kept, recover_label(label, seed))
-    if not alone:
-        return Labelled(label, read_take(kept), np.zeros(0, int), np.zeros((0, 22, 3)), np.zeros(0))
-    if not single.exists():
+    """A clip of `MOVING` or `STANDING`, from the cache or made now (minutes for the long ones).
+
+    Labels are kept with what was made of them: planting their feet is the engine's own work, which may change.
+    """
+    stem = CACHE / "clips" / f"{name.replace(' ', '-')}.{VERSION}.{seed}.{seconds:g}"
+    kept, truth, single = (Path(f"{stem}.{ending}.npz") for ending in ("take", "label", "alone"))
+    if not (kept.exists() and truth.exists()):
+        made = label_of(name, seed, seconds)
+        write_take(kept, recover_label(made, seed))
+        np.savez(truth, **_packed(made))
+    with np.load(truth, allow_pickle=False) as data:
+        label = _unpacked(name, data)
+    if alone and not single.exists():
         frames, joints, focal_px = recover_alone(label, seed)
         np.savez(single, frames=frames, joints=joints, focal_px=focal_px)
+    if not alone:
+        return Labelled(label, read_take(kept), np.zeros(0, int), np.zeros((0, 22, 3)), np.zeros(0))
     with np.load(single) as data:
         return Labelled(label, read_take(kept), data["frames"], data["joints"], data["focal_px"])
+
+
+def _packed(label: Label) -> dict:
+    camera = {"lens_mm": label.camera.lens_mm, "T_world_camera": label.camera.T_world_camera}
+    names = ("body_name", "betas", "pose", "pelvis_world", "fps")
+    return {name: getattr(label, name) for name in names} | camera
+
+
+def _unpacked(name: str, data) -> Label:
+    camera = Camera(WIDTH, HEIGHT, float(data["lens_mm"]), data["T_world_camera"])
+    body_name, fps = str(data["body_name"]), float(data["fps"])
+    return Label(name, body_name, data["betas"], data["pose"], data["pelvis_world"], camera, fps)
 
 
 def recover_label(label: Label, seed: int) -> Take:
@@ -95,15 +113,15 @@ def recover_label(label: Label, seed: int) -> Take:
     camera, (betas,) = landmarks_clip._camera_and_shapes(people, camera, request, _silent)
     fitted = fit_clip(people[0], label.times_s, camera, betas, "neutral")
     track = landmarks_clip.clip_track(label.count, np.arange(label.count), people[0], fitted, betas, "neutral")
-    return as_take(label.name, Bodies((track,), camera, camera_notes(camera)), label.count)
+    return as_take(label, Bodies((track,), camera, camera_notes(camera)))
 
 
-def as_take(name: str, bodies: Bodies, count: int) -> Take:
+def as_take(label: Label, bodies: Bodies) -> Take:
     """Bodies as a take in which nothing is done yet."""
     return Take(
-        source=name,
-        fps=FPS,
-        frame_numbers=np.arange(count) + 1,
+        source=label.name,
+        fps=label.fps,
+        frame_numbers=np.arange(label.count) + 1,
         camera=camera_track(bodies.camera),
         people=tuple(seen_person(n, f"Person {n + 1}", track, "neutral") for n, track in enumerate(bodies.people)),
         backend="landmarks",

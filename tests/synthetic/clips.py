@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,6 +46,7 @@ class Label:
     pelvis_world: np.ndarray
     """(F, 3)."""
     camera: Camera
+    fps: float = FPS
 
     @property
     def count(self) -> int:
@@ -53,7 +54,7 @@ class Label:
 
     @property
     def times_s(self) -> np.ndarray:
-        return np.arange(self.count) / FPS
+        return np.arange(self.count) / self.fps
 
     @property
     def joints_world(self) -> np.ndarray:
@@ -103,12 +104,12 @@ def moving_person(clip: Clip, frames: slice, seed: int, away_m: float = 5.0, len
     return _before_a_camera(clip.name.rsplit("/", 1)[-1], name, betas, rotations, pelvis, rng, away_m, lens_mm)
 
 
-def standing_person(seconds: float, seed: int, clip: Clip, away_m: float = 4.0) -> Label:
+def standing_person(seconds: float, seed: int, clip: Clip, fps: float, away_m: float = 4.0) -> Label:
     """Somebody who stands still, breathing and swaying a little about one frame of `clip`; the feet do not move."""
     rng = np.random.default_rng((seed, 78))
     name, betas = _somebody(rng)
-    body, count = load_body(name), round(seconds * FPS)
-    times_s = np.arange(count) / FPS
+    body, count = load_body(name), round(seconds * fps)
+    times_s = np.arange(count) / fps
     pose = np.zeros((count, JOINT_COUNT, 3))
     pose[:, :BODY_JOINTS] = clip.poses[0, :BODY_JOINTS]
     pose[:, FINGERS] = np.concatenate([body.hands_mean_left, body.hands_mean_right])
@@ -118,7 +119,7 @@ def standing_person(seconds: float, seed: int, clip: Clip, away_m: float = 4.0) 
         pose[:, joint] += np.stack(waves, 1) @ rng.normal(0, 0.008, (3, 3))
     pose[:, 0] = matrix_to_rotvec(B_BLENDER_BODY @ rotvec_to_matrix(pose[:, 0]))
     pelvis = np.tile(_walked(name, betas, pose[:1])[0], (count, 1))
-    return _before_a_camera("standing", name, betas, pose, pelvis, rng, away_m, None)
+    return replace(_before_a_camera("standing", name, betas, pose, pelvis, rng, away_m, None), fps=fps)
 
 
 def _somebody(rng: np.random.Generator) -> tuple[str, np.ndarray]:

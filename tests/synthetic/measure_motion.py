@@ -13,11 +13,11 @@ from recover_body.engine.tracks import body_track
 from recover_body.wire.frames import project
 from recover_body.wire.take import Take
 
-from .clips import FPS, Label
+from .clips import Label
 
 BODY = slice(0, 22)
 STILL_M_S = 0.06
-"""A true heel or toe that touches and is slower than this stands still: 2 mm a frame."""
+"""A true heel or toe that touches and is slower than this stands still: 2 mm a frame at 30 frames per second."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def score_motion(take: Take, label: Label) -> MotionScore:
     motion, true = motion_of(take), label.motion
     points, true_points = places(motion)[:, FEET], places(true)[:, FEET]
     touches = find_contacts(true, ground_known=True)[:, FEET]
-    true_speed = np.linalg.norm(np.diff(true_points, axis=0), axis=-1) * FPS
+    true_speed = np.linalg.norm(np.diff(true_points, axis=0), axis=-1) * label.fps
     still = touches[1:] & touches[:-1] & (true_speed < STILL_M_S)
     slide = 1000 * np.linalg.norm(np.diff(points[..., :2], axis=0), axis=-1)[still]
     joints, true_joints = joints_cam(motion, take), label.camera.see(true.joints[:, BODY])
@@ -62,7 +62,7 @@ def score_motion(take: Take, label: Label) -> MotionScore:
     found = take.people[0].contacts
     both = 0.0 if found is None else 2 * (found[:, FEET] & touches).sum() / (found[:, FEET].sum() + touches.sum())
     return MotionScore(
-        acceleration_m_s2=float(np.linalg.norm(_turned_alike(motion, true), axis=-1).mean()),
+        acceleration_m_s2=float(np.linalg.norm(_turned_alike(motion, true, label.fps), axis=-1).mean()),
         slide_mm=float(slide.mean()),
         slide_95_mm=float(np.percentile(slide, 95)),
         mpjpe_mm=float(1000 * np.linalg.norm(apart, axis=-1).mean()),
@@ -78,9 +78,9 @@ def joints_cam(motion: PlacedMotion, take: Take) -> np.ndarray:
     return motion.joints[:, BODY] @ inverse[:3, :3].T + inverse[:3, 3]
 
 
-def _turned_alike(motion: PlacedMotion, true: PlacedMotion) -> np.ndarray:
+def _turned_alike(motion: PlacedMotion, true: PlacedMotion, fps: float) -> np.ndarray:
     """(F - 2, 22, 3) differences of accelerations; a heading that differs between the worlds is taken out."""
-    found, wanted = (np.diff(m.joints[:, BODY], 2, axis=0) * FPS**2 for m in (motion, true))
+    found, wanted = (np.diff(m.joints[:, BODY], 2, axis=0) * fps**2 for m in (motion, true))
     ahead = [m.joints.mean((0, 1)) - m.eye.mean(0) for m in (motion, true)]
     angle = np.arctan2(ahead[1][1], ahead[1][0]) - np.arctan2(ahead[0][1], ahead[0][0])
     c, s = np.cos(angle), np.sin(angle)
@@ -90,6 +90,6 @@ def _turned_alike(motion: PlacedMotion, true: PlacedMotion) -> np.ndarray:
 def drift_m(take: Take) -> float:
     """How far the pelvis strays horizontally from where it is in the first second, smoothed over a second."""
     motion = motion_of(take)
-    seconds = max(1, round(FPS))
+    seconds = max(1, round(take.fps))
     smooth = np.stack([np.convolve(axis, np.ones(seconds) / seconds, "valid") for axis in motion.pelvis[:, :2].T], 1)
     return float(np.linalg.norm(smooth - smooth[0], axis=1).max())

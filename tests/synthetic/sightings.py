@@ -20,7 +20,7 @@ from recover_body.engine.motion.sides import MIRROR
 from recover_body.engine.raster import silhouette
 from recover_body.wire.frames import project
 
-from .clips import FPS, HEIGHT, WIDTH, Label
+from .clips import HEIGHT, WIDTH, Label
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def sightings(label: Label, seed: int, mistakes: Mistakes = Mistakes()) -> list[
     visibility = np.full(points_px.shape[:2], 0.98)
     worse = np.ones(points_px.shape[:2])
     for limb in _LIMBS:
-        hidden = _bursts(rng, label.count, mistakes.hidden_per_s, _HIDDEN_S)
+        hidden = _bursts(rng, label, mistakes.hidden_per_s, _HIDDEN_S)
         rows, columns = np.ix_(hidden, limb)
         visibility[rows, columns], worse[rows, columns] = _HIDDEN_VISIBILITY, _HIDDEN_FACTOR
     shape = points_px.shape
     share = mistakes.bias * rng.normal(0, 1, (1, *shape[1:])) + mistakes.jitter * rng.normal(0, 1, shape)
-    share = share + mistakes.wander * _wandering(rng, shape, mistakes.wander_s)
+    share = share + mistakes.wander * _wandering(rng, shape, mistakes.wander_s * label.fps)
     points_px = points_px + share * size_px[:, None, None] * worse[..., None]
     metric = points_cam - points_cam[:, 23:25].mean(1, keepdims=True)
     off_m = mistakes.metric_bias_m * rng.normal(0, 1, (1, *metric.shape[1:]))
     off_m = off_m + mistakes.metric_jitter_m * rng.normal(0, 1, metric.shape)
-    off_m = off_m + mistakes.metric_wander_m * _wandering(rng, metric.shape, mistakes.wander_s)
+    off_m = off_m + mistakes.metric_wander_m * _wandering(rng, metric.shape, mistakes.wander_s * label.fps)
     metric = metric + off_m * [1, 1, mistakes.depth_factor] * worse[..., None]
-    swapped = _bursts(rng, label.count, mistakes.swaps_per_s, _SWAPPED_S)
+    swapped = _bursts(rng, label, mistakes.swaps_per_s, _SWAPPED_S)
     points_px[swapped], metric[swapped] = points_px[swapped][:, MIRROR], metric[swapped][:, MIRROR]
     visibility[swapped] = visibility[swapped][:, MIRROR]
     found = []
@@ -107,17 +107,17 @@ def _landmarks_cam(label: Label) -> np.ndarray:
     return cam[:, nearest]
 
 
-def _bursts(rng: np.random.Generator, count: int, per_s: float, lasting_s: float) -> np.ndarray:
+def _bursts(rng: np.random.Generator, label: Label, per_s: float, lasting_s: float) -> np.ndarray:
     """(F,) bool."""
-    found = np.zeros(count, bool)
-    for start in np.flatnonzero(rng.random(count) < per_s / FPS):
-        found[start : start + 1 + int(rng.exponential(lasting_s) * FPS)] = True
+    found = np.zeros(label.count, bool)
+    for start in np.flatnonzero(rng.random(label.count) < per_s / label.fps):
+        found[start : start + 1 + int(rng.exponential(lasting_s) * label.fps)] = True
     return found
 
 
-def _wandering(rng: np.random.Generator, shape: tuple[int, ...], time_s: float) -> np.ndarray:
-    """Unit variance, correlated over `time_s` along the first axis."""
-    keep = np.exp(-1 / (FPS * time_s))
+def _wandering(rng: np.random.Generator, shape: tuple[int, ...], frames: float) -> np.ndarray:
+    """Unit variance, correlated over so many frames along the first axis."""
+    keep = np.exp(-1 / frames)
     noise = rng.normal(0, 1, shape)
     for t in range(1, len(noise)):
         noise[t] = keep * noise[t - 1] + np.sqrt(1 - keep**2) * noise[t]
