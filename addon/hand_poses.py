@@ -35,7 +35,7 @@ def _curl(*degrees: float, spread: float = 0.0) -> tuple[tuple[float, ...], ...]
     return tuple((x, spread if i == 0 else 0.0) for i, x in enumerate(degrees))
 
 
-_FIST = {f: _curl(80, 95, 65) for f in ("index", "middle", "ring", "pinky")}
+_FIST = {f: _curl(76, 88, 52) for f in ("index", "middle", "ring", "pinky")}
 POSES = {
     "RELAXED": HandPose(
         "Relaxed",
@@ -48,12 +48,12 @@ POSES = {
             "pinky": _curl(32, 34, 20),
         },
     ),
-    "FIST": HandPose("Fist", "Closed, the thumb across the fingers", {**_FIST, "thumb": _curl(38, 34, 45)}),
+    "FIST": HandPose("Fist", "Closed, the thumb across the fingers", {**_FIST, "thumb": _curl(25, 30, 40, spread=25)}),
     "FLAT": HandPose("Flat", "Straight, as when leaning on something", {f: _curl(0, 0, 0) for f in FINGERS}),
     "POINTING": HandPose(
         "Pointing",
         "The index finger straight, the others closed",
-        {**_FIST, "index": _curl(4, 4, 3), "thumb": _curl(36, 30, 40)},
+        {**_FIST, "index": _curl(4, 4, 3), "thumb": _curl(25, 28, 38, spread=25)},
     ),
 }
 
