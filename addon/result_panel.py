@@ -12,10 +12,11 @@ from .chosen_result import body_of, is_rig, rigs_in, shown_recovery
 from .dropping import CATEGORY
 from .export import FORMATS
 from .frame_marks import BAD_OVERLAP, BAD_REPROJECTION_PERCENT, MARKERS
-from .hand_poses import POSES
+from .hand_poses import FINGERS
+from .panels import draw_text
 from .result_properties import PROPERTY
 from .scene_facts import CORRECTIVES, inferred_joints
-from .scene_replace import BACKEND, FRAMES
+from .scene_replace import BACKEND, FRAMES, NOTES
 from .take_store import TAKE
 
 
@@ -35,7 +36,7 @@ class _ResultPanel(_Panel):
         collection, layout = shown_recovery(context), self.layout
         layout.label(text=collection.name, icon="OUTLINER_COLLECTION")
         for rig in rigs_in(collection).values():
-            _draw_person(layout.box(), rig)
+            _draw_person(layout.box(), context, rig)
         row = layout.row(align=True)
         style = next((rig.get(STYLE) for rig in rigs_in(collection).values()), None)
         row.label(text="Bone Colours")
@@ -49,6 +50,8 @@ class _ResultPanel(_Panel):
         if TAKE in collection:
             row = layout.row(align=True)
             row.prop(collection, f'["{TAKE}"]', text="Take")
+        for note in str(collection.get(NOTES, "")).splitlines():
+            draw_text(layout, context, note, "INFO")
 
 
 class _BodyPanel(_Panel):
@@ -69,15 +72,14 @@ class _BodyPanel(_Panel):
             name = result_operators.RECOVER_BODY_OT_fit_bones.bl_idname
             row.operator(name, icon="BONE_DATA").rig = rig.name
         if CORRECTIVES in rig:
-            layout.prop(rig, f'["{CORRECTIVES}"]', text="Pose Correctives", slider=True)
+            layout.prop(rig, f'["{CORRECTIVES}"]', text="Correctives", slider=True)
         name = result_operators.RECOVER_BODY_OT_snap_to_ground.bl_idname
         layout.operator(name, icon="SNAP_FACE").rig = rig.name
+        row = layout.row(align=True)
         for side in ("LEFT", "RIGHT"):
-            row = layout.row(align=True)
-            row.label(text=f"{side.title()} Hand")
-            for key, pose in POSES.items():
-                button = row.operator(result_operators.RECOVER_BODY_OT_pose_hand.bl_idname, text=pose.title)
-                button.pose, button.side, button.rig = key, side, rig.name
+            name = result_operators.RECOVER_BODY_OT_pose_hand.bl_idname
+            menu = row.operator_menu_enum(name, "pose", text=f"{side.title()} Hand", icon="VIEW_PAN")
+            menu.side, menu.rig = side, rig.name
         keys = getattr(body.data, "shape_keys", None) if body is not None else None
         if keys is not None:
             _draw_sliders(layout, keys, "beta_", "Shape")
@@ -145,22 +147,34 @@ class _ExportPanel(_Panel):
         layout.operator(motion_operators.RECOVER_BODY_OT_import_motion.bl_idname, icon="IMPORT")
 
 
-def _draw_person(layout, rig) -> None:
+def _draw_person(layout, context, rig) -> None:
     row = layout.row()
     row.label(text=rig.name, icon="ARMATURE_DATA")
     column = layout.column(align=True)
     if "overlay_iou" in rig:
         bad = rig["overlay_iou"] < BAD_OVERLAP
-        column.label(text=f"Overlap with the picture: {100 * rig['overlay_iou']:.0f} %", icon=_sign(bad))
+        column.label(text=f"Overlap with picture {100 * rig['overlay_iou']:.0f} %", icon=_sign(bad))
     if "reprojection_px" in rig:
         percent = rig.get("reprojection_percent", 0.0)
-        words = f"Joints off by {rig['reprojection_px']:.1f} px ({percent:.1f} % of height)"
+        words = f"Joints off by {rig['reprojection_px']:.1f} px ({percent:.1f} %)"
         column.label(text=words, icon=_sign(percent > BAD_REPROJECTION_PERCENT))
     inferred = inferred_joints(rig)
     if inferred:
         row = layout.row()
-        row.label(text=f"{len(inferred)} inferred joints", icon="BLANK1")
+        row.label(text=f"Inferred: {len(inferred)}", icon="QUESTION")
         row.operator(result_operators.RECOVER_BODY_OT_select_inferred.bl_idname, text="Select").rig = rig.name
+        draw_text(layout, context, ", ".join(_in_words(inferred)), "BLANK1")
+
+
+def _in_words(joints: list[str]) -> list[str]:
+    """Joints as people call them; all fingers of a hand are one word."""
+    words = []
+    for joint in joints:
+        side, _, part = joint.partition("_")
+        word = f"{side} fingers" if part[:-1] in FINGERS else joint.removesuffix("_smplhf").replace("_", " ")
+        if word not in words:
+            words.append(word)
+    return words
 
 
 def _sign(bad: bool) -> str:

@@ -61,9 +61,7 @@ class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
         subtype="DISTANCE_CAMERA",
     )
     focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
-    everybody: BoolProperty(
-        name="Bring Everybody Back", description="Also draw people of the take whose rigs were deleted"
-    )
+    everybody: BoolProperty(name="Bring All Back", description="Also draw people of the take whose rigs were deleted")
 
     def motion(self) -> MotionOptions:
         """The settings as a request has them."""
