@@ -17,6 +17,7 @@ from ..wire.messages import MotionOptions, Progress, RecoverRequest, Recovery
 from ..wire.take import Take
 from . import camera_depth, chosen, finish, rigging
 from .backends import automatic
+from .bodies import licence_note, open_body
 from .cameras import initial_camera
 from .errors import NobodyFound
 from .footage import open_footage
@@ -47,6 +48,7 @@ def recover(
     clock = Clock(request.request_id, on_progress, _SHARES)
 
     with clock.stage("read"):
+        own_body = open_body(request.body)
         footage = replace(open_footage(request.source, request.data, request.frames), keep_in=keep_in)
         camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
         backend, why = automatic.choose(request.backend, footage, camera)
@@ -68,7 +70,12 @@ def recover(
         device=bodies.device,
         versions={"recover-body": __version__, "python": platform.python_version(), "numpy": np.__version__}
         | bodies.versions,
-        notes=(*why, *bodies.notes, *chosen.missing_note(bodies.people, footage.frame_numbers, request)),
+        notes=(
+            *why,
+            *bodies.notes,
+            *licence_note(own_body),
+            *chosen.missing_note(bodies.people, footage.frame_numbers, request),
+        ),
     )
     return completed(seen, request.motion, request.want_rigs, clock)
 

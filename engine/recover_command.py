@@ -58,7 +58,12 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--people", default="all", type=_people, metavar="WHO", help="all (default), largest or a number"
     )
-    parser.add_argument("--body", default="neutral", choices=("neutral", "female", "male"), help="which body to fit")
+    parser.add_argument(
+        "--body",
+        default="neutral",
+        metavar="BODY",
+        help="which body to fit: neutral (default), female, male, an imported SMPL-X (smplx-neutral, …) or its file",
+    )
     parser.add_argument("--height", type=number(0.3, 3), metavar="M", help="stature of the largest person in metres")
     clip = parser.add_argument_group("clips")
     clip.add_argument(
@@ -144,6 +149,7 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
 
 
 def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) -> Recovery:
+    from . import bodies
     from .pipeline import recover  # here, so that --help needs no OpenCV
 
     options = job.options
@@ -156,7 +162,7 @@ def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) ->
         camera_from=options.camera,
         camera_solver=options.camera_solver,
         height_m=options.height,
-        body=options.body,
+        body=bodies.name_of(options.body),
         frames=options.frames,
         motion=changed_motion(MotionOptions(), options),
         want_rigs=options.blend,

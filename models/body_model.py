@@ -233,17 +233,39 @@ class BodyModel:
         return out
 
 
-@lru_cache(maxsize=8)
 def load_body(name_or_path: str | Path = "neutral") -> BodyModel:
-    """A shipped body by name ("neutral", "female", "male"), or a licensed SMPL-X / SMPL file by its path.
+    """A shipped body by name ("neutral", "female", "male"), or a licensed SMPL-X / SMPL file by its path or by the name
+    under which it was imported ("smplx-neutral").
 
-    Cached: the arrays are shared, do not write into them. Raises `BodyFileError`, with a remedy, for a file that is
-    no body.
+    Cached: the arrays are shared, do not write into them. Raises `BodyFileError` for a file that is no body and
+    `NotImported`, each with a remedy.
     """
     if str(name_or_path) in SHIPPED_BODIES:
-        from .body.shipped import read_shipped_body
+        return _shipped(str(name_or_path))
+    return _from_file(_file_of(name_or_path))
 
-        return read_shipped_body(str(name_or_path))
+
+def _file_of(name_or_path: str | Path) -> Path:
+    from . import weights
+
+    names = {entry.id for entry in weights.all_entries() if entry.kind == "body"}
+    if str(name_or_path) in names:
+        return weights.require(weights.find(str(name_or_path))).path
+    return Path(name_or_path)
+
+
+@lru_cache(maxsize=3)
+def _shipped(name: str) -> BodyModel:
+    from .body.shipped import read_shipped_body
+
+    return read_shipped_body(name)
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path) -> BodyModel:
     from .body_files import read_body_file
+    from .body_surfaces import with_landmarks
 
-    return read_body_file(Path(name_or_path))
+    body = read_body_file(path)
+    neutral = _shipped("neutral")
+    return with_landmarks(body, neutral) if body.joint_names == neutral.joint_names else body

@@ -188,7 +188,7 @@ class RecoverRequest:
     height_m: float | None = None
     """Stature of the (largest) person in metres, where known: it sets the scale of the scene."""
     body: str = "neutral"
-    """Which body to fit: neutral, female or male."""
+    """Which body to fit: neutral, female, male, the name of an imported SMPL-X (smplx-neutral, …), or a file's path."""
     frames: FrameRange = ALL_FRAMES
     """Which frames of a clip are recovered."""
     motion: MotionOptions = field(default_factory=MotionOptions)

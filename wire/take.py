@@ -146,7 +146,7 @@ class PersonTrack:
     reprojection_percent: np.ndarray
     """(F,) verdict: reprojection_px in percent of the person's height in the picture."""
     body: str = "neutral"
-    """Which body carries the shape: neutral, female, male, or the stem of a user's file."""
+    """Which body carries the shape: neutral, female, male, the name of an imported SMPL-X, or a file's path."""
     notes: tuple[str, ...] = ()
     """Sentences on what was not trusted, for the report."""
     contacts: np.ndarray | None = None

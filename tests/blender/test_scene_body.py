@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from recover_body.tests.models.smplx_files import smplx_npz
+
 from .sample import camera, sample
 
 ONE_MM = 1e-3
@@ -46,6 +48,16 @@ def test_joints_and_skin_are_the_body_models(bpy, tmp_path, seed, body):
         assert np.abs(joints_in_blender(rig, names) - made.joints_world[index, 0]).max() < ONE_MM
         (body,) = rig.children
         assert np.abs(skin_in_blender(bpy, body) - made.vertices_world[index, 0]).max() < ONE_MM
+
+
+def test_a_users_own_smplx(bpy, tmp_path):
+    """A generated stand-in: another mesh on the same joints, landmarks unknown to its file."""
+    path, _ = smplx_npz(tmp_path / "SMPLX_NEUTRAL.npz", "neutral")
+    made = sample(4, body=str(path))
+    drawing = draw(made)
+    (drawn,), (plan,) = drawing.bodies, made.recovery.rigs
+    assert np.abs(joints_in_blender(drawn.rig, plan.bone_names) - made.joints_world[0, 0]).max() < ONE_MM
+    assert np.abs(skin_in_blender(bpy, drawn.mesh) - made.vertices_world[0, 0]).max() < ONE_MM
 
 
 def test_a_face_with_expression(bpy):

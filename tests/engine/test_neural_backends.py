@@ -37,7 +37,9 @@ from recover_body.models.errors import DamagedFile
 from recover_body.models.state import IncompleteWeights
 from recover_body.tests import fill_weights
 from recover_body.tests.engine.test_fit import observations, people
+from recover_body.tests.models.smplx_files import smplx_npz
 from recover_body.tests.models.weight_files import checkpoint, smpl_pickle
+from recover_body.wire.frames import project
 from recover_body.wire.messages import RecoverRequest
 from recover_body.wire.take import read_take
 
@@ -267,6 +269,16 @@ def test_with_smpl_the_shape_is_carried_over(everything, scene, tmp_path, monkey
     bodies = recover(TokenHmrBackend(), scene)
     assert "carried over from SMPL" in bodies.notes[0]
     assert all(np.isfinite(person.betas).all() for person in bodies.people)
+
+
+def test_a_users_own_smplx_carries_the_pose(imported, scene, tmp_path):
+    path, _ = smplx_npz(tmp_path / "SMPLX_NEUTRAL.npz", "neutral")
+    for person in recover(TokenHmrBackend(), scene, body=str(path)).people:
+        assert np.isfinite(person.pose).all() and np.abs(person.betas).max() < 5
+        pelvis = load_body(path).rest_joints(person.betas[None])[0, 0] + person.translation[0]
+        low, high = person.boxes_px[0].reshape(2, 2)
+        assert (low < project(pelvis[None], CAMERA.matrix)[0]).all()
+        assert (project(pelvis[None], CAMERA.matrix)[0] < high).all()
 
 
 @pytest.fixture
