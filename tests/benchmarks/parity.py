@@ -54,18 +54,24 @@ def fixture_files(folders: list[Path]) -> Iterator[tuple[Path, Callable[[Fixture
 def findings_of(path: Path, check: Callable[[Fixture], None]) -> list[Finding]:
     fixture = Fixture(path)
     check(fixture)
+    if not fixture.findings:
+        raise ValueError("there is nothing in it to compare")
     return fixture.findings
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, help="default: tests/fixtures and ../shared/fixtures")
     parser.add_argument("--all", action="store_true", help="print every quantity, not only the worst of each file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folders = options.folders or [folder for folder in DEFAULT_FOLDERS if folder.exists()]
     files = list(fixture_files(folders))
     if not files:
-        print(f"no fixture files under {', '.join(map(str, folders))}", file=sys.stderr)
+        print(
+            f"no fixture files under {', '.join(map(str, folders))}: "
+            "they lie in folders called tokenhmr, hmr2 or blade",
+            file=sys.stderr,
+        )
         return 1
     misses, known = 0, {}
     print(f"{'file':48} {'worst quantity':20} {'max error':>10} {'tolerance':>10}")
