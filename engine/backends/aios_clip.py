@@ -27,9 +27,10 @@ from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import Masks, observations
 from ..fit.temporal import Motion
 from ..follow import Sighting
+from ..follow_clip import follow_footage
 from ..frames import Footage
 from ..motion.sides import with_sides_put_right
-from ..track import Track, follow_people
+from ..track import Track
 from .aios_answer import Answer, believed, smplx_body, with_own_hands_and_jaw
 from .aios_common import WholeBodyBackend, is_alone_and_large
 from .base import Bodies, BodyTrack, Report
@@ -55,13 +56,8 @@ def recover_clip(
 ) -> Bodies:
     """Everybody in a clip."""
     count = len(footage.images)
-    times_s = (footage.frame_numbers - 1) / footage.fps
-    followed = follow_people(
-        footage.images,
-        (count - 1) / (times_s[-1] - times_s[0]),
-        request.people == "largest" and not request.chosen,
-        lambda index: report("detect", _FOLLOWED * index / count, f"frame {index + 1} of {count}"),
-    )
+    times_s = footage.times_s
+    followed = follow_footage(footage, request, lambda done, words: report("detect", _FOLLOWED * done, words))
     tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
     if not tracks:
         return Bodies((), camera)
@@ -83,8 +79,8 @@ def recover_clip(
         track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
         note = f"In frame {footage.frame_numbers[at[0]]}: {backend.own_words(sightings[0].answer, 0)}"
         bodies.append(replace(track, notes=(*track.notes, note)))
-    notes = (*notes, *clip_notes(footage, followed.unreadable, followed.cuts))
-    return backend.bodies(tuple(bodies), camera, smplx, notes)
+    recovered = backend.bodies(tuple(bodies), camera, smplx, (*notes, *clip_notes(footage, followed)))
+    return replace(recovered, drift_px=followed.drift_px)
 
 
 def _look(backend: WholeBodyBackend, footage: Footage, tracks: list[Track], report: Report) -> list[list[Looked]]:

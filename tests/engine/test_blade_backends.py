@@ -16,10 +16,11 @@ from recover_body.engine.backends.blade import BladeBackend
 from recover_body.engine.backends.landmarks import LandmarksBackend
 from recover_body.engine.camera_refine import Believed
 from recover_body.engine.follow import Sighting
+from recover_body.engine.follow_clip import Followed
 from recover_body.engine.masks import PackedMask
 from recover_body.engine.mediapipe_graphs import Region
 from recover_body.engine.raster import silhouette
-from recover_body.engine.track import Followed, Track
+from recover_body.engine.track import Track
 from recover_body.models import weights
 from recover_body.models.body_model import load_body
 from recover_body.models.rotations import rotvec_to_matrix
@@ -122,7 +123,7 @@ def clip(scene, monkeypatch):  # noqa: F811
         known = dict(vars(person)) | {"next_region": None, "look": np.zeros(1)}
         known["mask"] = PackedMask.of(person.mask, 0, 0, 1.0, WIDTH, HEIGHT)
         tracks.append(Track({index: Sighting(**known) for index in range(3) if (number, index) != (1, 2)}))
-    monkeypatch.setattr(aios_clip, "follow_people", lambda *_: Followed(tracks, [], []))
+    monkeypatch.setattr(aios_clip, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(3)))
     return replace(scene, images=scene.images * 3, frame_numbers=np.arange(1, 4))
 
 
