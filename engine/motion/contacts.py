@@ -7,6 +7,7 @@ foot is low when it is about as low as this person's feet get within a second.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -44,6 +45,8 @@ ALONG_RAY = 0.6
 MOMENT_S, DRAG = 0.12, 2.0
 """See `speeds`."""
 LOWEST_WITHIN_S = 1.0
+BREAK_S, SAME_PLACE_M = 0.7, 0.10
+"""Whose foot is back within this time and distance, never having been high, never took it away."""
 CHAIR_M = 0.65
 """A seat is no higher than this above the ground, and there the thighs must be nearer to level than to upright."""
 _SOLE_VERTICES = 12
@@ -140,7 +143,26 @@ def find_contacts(motion: PlacedMotion, ground_known: bool) -> np.ndarray:
         found[:, number] = _hysteresis(speed[:, number], high, times_s, limits)
         if limits is FOOT and ground_known:  # or it stands on a step, a table, a box
             found[:, number] |= _hysteresis(speed[:, number], above_lowest[:, number], times_s, ON_STEP)
+        if limits is FOOT:
+            low = np.minimum(high, above_lowest[:, number]) < limits.end_m
+            found[:, number] = _unbroken(found[:, number], points[:, number], low, motion)
     return found
+
+
+def _unbroken(found: np.ndarray, points: np.ndarray, low: np.ndarray, motion: PlacedMotion) -> np.ndarray:
+    """(T,) contacts that go on where a foot was low (T,) throughout and is back at once where it was: it was only seen
+    badly for a moment, as when something passes before it. points (T, 3)."""
+    whole, times_s = found.copy(), motion.times_s
+    rays = points - motion.eye
+    rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
+    for before, after in itertools.pairwise(runs(found)):
+        between = slice(before.stop, after.start)
+        left = points[before][times_s[before] > times_s[before.stop - 1] - BREAK_S]
+        back = points[after][times_s[after] < times_s[after.start] + BREAK_S]
+        moved, ray = np.median(back, 0) - np.median(left, 0), rays[after.start]
+        is_back = np.linalg.norm(moved - (1 - ALONG_RAY) * (moved @ ray) * ray) < SAME_PLACE_M
+        whole[between] = is_back and low[between].all() and _lasts_s(between, times_s) < BREAK_S
+    return whole
 
 
 def _above_seat(motion: PlacedMotion, height: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ SURE_M_S = 0.2
 """At this speed a contact counts a quarter for the root."""
 STEP_M = 0.06
 """Contacts farther than this from the ground are on something else, and stay at their own height."""
+STANDS_S = 0.5
+"""From so long after the second foot is down until so long before one is lifted, somebody stands."""
 ROUNDS = 3
 """Root and legs in turn: where a straight leg cannot reach, the root comes nearer in the next round."""
 
@@ -37,10 +39,11 @@ def lock_feet(motion: PlacedMotion, contacts: np.ndarray, on_ground: bool) -> Pl
     # What is rather quick may be on its way already: it would drag the root along.
     seen = places(motion)[:, FEET]
     surely = touching / (1 + np.square(speeds(seen, motion) / SURE_M_S)) ** 2
-    heights = _heights(seen[..., 2], touching, on_ground)
+    heights, stands = _heights(seen[..., 2], touching, on_ground), _stands(touching, motion.times_s)
     for _ in range(ROUNDS):
         points = places(motion)[:, FEET]
-        motion = replace(motion, pelvis=motion.pelvis + root_shift(motion, points, surely, heights))
+        anchors = np.stack([_anchors(points[:, n], touching[:, n], heights[:, n]) for n in range(points.shape[1])], 1)
+        motion = replace(motion, pelvis=motion.pelvis + root_shift(motion, points, surely, anchors, stands))
         motion = _held(motion, touching, weights, heights)
     return motion
 
@@ -53,6 +56,17 @@ def _heights(z: np.ndarray, touching: np.ndarray, on_ground: bool) -> np.ndarray
             if abs(np.median(z[part, number])) < STEP_M:
                 heights[part, number] = 0.0
     return heights
+
+
+def _stands(touching: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """(T,) bool, where both feet have touched for a while and will go on to."""
+    both = touching[:, :2].any(1) & touching[:, 2:].any(1)
+    stands = np.zeros(len(both), bool)
+    for part in runs(both):
+        first = times_s[part.start] + (STANDS_S if part.start else 0.0)
+        last = times_s[part.stop - 1] - (STANDS_S if part.stop < len(both) else 0.0)
+        stands[part] = (times_s[part] >= first) & (times_s[part] <= last)
+    return stands
 
 
 def _held(motion: PlacedMotion, touching: np.ndarray, weights: np.ndarray, heights: np.ndarray) -> PlacedMotion:

@@ -19,13 +19,18 @@ as many times more as it is farther away than this."""
 ACCELERATION_SIGMA = 0.5
 """Metres per second squared that the correction may add."""
 SLIDE_SIGMA_M_S = 0.1
-HEIGHT_SIGMA_M = 0.01
+SWAY_SIGMA_M_S = 0.003
+PLACE_SIGMA_M, HEIGHT_SIGMA_M = 0.03, 0.01
+"""How well legs tell where the pelvis is from where a foot stands, and from the ground."""
 
 
-def root_shift(motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def root_shift(
+    motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, anchors: np.ndarray, stands: np.ndarray
+) -> np.ndarray:
     """(T, 3) metres to add to the pelvis.
 
-    points (T, N, 3) world, weights (T, N) 0 to 1 where they touch, heights (T, N) at which they lie then, or NaN.
+    points (T, N, 3) world, weights (T, N) 0 to 1 where they touch, anchors (T, N, 3) where they lie then; stands (T,)
+    bool, where both feet have stood for a while.
     """
     count = len(points)
     even = count + count % 2  # frames are solved in pairs
@@ -34,9 +39,9 @@ def root_shift(motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, he
     depth = np.maximum(np.linalg.norm(rays, axis=1), ALONG_SHARE)[:, None, None]
     along = rays[:, :, None] * rays[:, None] / depth**2
     diagonal[:count] = (np.eye(3) - along + along * (ALONG_SHARE / depth) ** 2) / ACROSS_SIGMA_M**2
-    lying = np.where(np.isfinite(heights), weights, 0.0) / HEIGHT_SIGMA_M**2
-    diagonal[:count, 2, 2] += lying.sum(1)
-    right[:count, 2] += (lying * np.nan_to_num(heights - points[..., 2])).sum(1)
+    lying = weights[..., None] / np.square([PLACE_SIGMA_M, PLACE_SIGMA_M, HEIGHT_SIGMA_M])
+    diagonal[:count, range(3), range(3)] += lying.sum(1)
+    right[:count] += (lying * np.where(weights[..., None] > 0, anchors - points, 0.0)).sum(1)
     hessian.add(0, diagonal)
     # Standing still: between two frames a touching point moves by nothing, the shift included.
     dt = np.diff(motion.times_s)
@@ -46,6 +51,12 @@ def root_shift(motion: PlacedMotion, points: np.ndarray, weights: np.ndarray, he
     hessian.couple(0, 1, pull)
     right[: count - 1] += moved
     right[1:count] -= moved
+    # Who stands does not sway along the ray, where only a camera's doubt moves.
+    held = (stands[1:] & stands[:-1])[:, None, None] * along[1:] / np.square(SWAY_SIGMA_M_S * dt)[:, None, None]
+    swayed = (held @ np.diff(motion.pelvis, axis=0)[..., None])[..., 0]
+    hessian.couple(0, 1, held)
+    right[: count - 1] += swayed
+    right[1:count] -= swayed
     if count > 2:
         # Second differences over uneven steps.
         before, after = dt[:-1], dt[1:]

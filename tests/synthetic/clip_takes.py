@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recover_body.engine.backends import landmarks_clip
 from recover_body.engine.backends.base import Bodies
+from recover_body.engine.backends.landmarks_clip import KEYS_PER_PERSON, clip_track, key_frames
 from recover_body.engine.cameras import Pinhole, initial_camera
 from recover_body.engine.fit.clip_fit import fit_clip
 from recover_body.engine.fit.key_fit import camera_notes, fit_keys
@@ -109,10 +109,12 @@ def recover_label(label: Label, seed: int) -> Take:
     """What the built-in backend gives for the label's sightings, its focal length being unknown."""
     request = RecoverRequest("", label.name)
     camera = initial_camera(WIDTH, HEIGHT, CameraHint(), None)
-    people = [with_sides_put_right(sightings(label, seed), label.times_s)]
-    camera, (betas,) = landmarks_clip._camera_and_shapes(people, camera, request, _silent)
-    fitted = fit_clip(people[0], label.times_s, camera, betas, "neutral")
-    track = landmarks_clip.clip_track(label.count, np.arange(label.count), people[0], fitted, betas, "neutral")
+    seen = with_sides_put_right(sightings(label, seed), label.times_s)
+    chosen = [seen[i] for i in key_frames(seen, KEYS_PER_PERSON)]
+    keys = fit_keys(chosen, np.zeros(len(chosen), int), camera, request, _silent)
+    camera, betas = keys.camera, np.median(keys.fit.betas, 0)
+    fitted = fit_clip(seen, label.times_s, camera, betas, "neutral")
+    track = clip_track(label.count, np.arange(label.count), seen, fitted, betas, "neutral")
     return as_take(label, Bodies((track,), camera, camera_notes(camera)))
 
 
