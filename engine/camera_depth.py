@@ -53,6 +53,8 @@ def check(request: RecoverRequest) -> None:
     ):
         if value not in possible:
             raise BadRequest(f"The {option} is {value!r}; it can be {', '.join(possible)}.")
+    if request.camera_from == "blade" and request.given_camera is not None:
+        raise BadRequest("The camera is given, so that BLADE cannot find it.", "Leave one of the two out.")
     if request.camera_from == "blade" and (missing := lacking("blade")):
         raise BackendNotReady(f"The camera blade is not ready: {missing[0]}", " ".join(missing))
 
@@ -133,11 +135,11 @@ def clip_camera(
 ) -> tuple[Pinhole, np.ndarray, tuple[str, ...]] | None:
     """The shot's camera, betas (K, 10) of the K sightings `rows` in key frames `at` (K,), and notes.
 
-    None where the request wants the camera from landmarks and outlines. Raises BadRequest.
+    None where the request gives it, or wants it from landmarks and outlines. Raises BadRequest.
     """
     if depths_m is None and request.camera_from == "blade":
         depths_m = _depths_in(footage, at, rows)
-    if depths_m is None or request.camera_from == "fit":
+    if depths_m is None or request.camera_from == "fit" or request.given_camera is not None:
         return None
     if request.camera_solver == "published":
         raise BadRequest("The published camera solver works on stills only.", "Leave --camera-solver out for a clip.")

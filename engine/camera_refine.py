@@ -165,8 +165,10 @@ class HeldFit(BodyFit):
         with one_blas_thread():
             return minimise(self.skeleton, self.coarse_terms, start, ITERATIONS, ROBUST_FROM)[0]
 
-    def on_picture(self, start: State, focal_px: float, masks: Sequence[np.ndarray], boxes_px: np.ndarray) -> State:
-        """By landmarks, then also by the outlines of masks (H, W), through a given focal length."""
+    def on_picture(
+        self, start: State, focal_px: float | np.ndarray, masks: Sequence[np.ndarray], boxes_px: np.ndarray
+    ) -> State:
+        """By landmarks, then also by the outlines of masks (H, W), through given focal lengths: one, or (B,)."""
         state, system = self.with_focal(self.near(start), focal_px)
         return self.with_silhouettes(state, system, masks, boxes_px)[0]
 

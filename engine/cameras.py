@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..wire.frames import FULL_FRAME_MM
 from ..wire.messages import CameraHint
+from ..wire.take import CameraTrack
 
 ASSUMED_DIAGONAL_FOV_RAD = math.radians(55.0)
 """Between a phone's main lens (about 75 degrees) and a portrait lens (about 28): pictures of whole people."""
@@ -17,6 +18,10 @@ ASSUMED_SIGMA = 0.45
 """Spread of ln(focal) over everyday pictures about that value."""
 EXIF_SIGMA = 0.05
 """EXIF rounds the focal length, and cropping or stabilisation goes unrecorded."""
+
+
+CAMERA_ARRAYS = ("fx_px", "fy_px", "cx_px", "cy_px", "T_world_camera")
+"""Fields of a `CameraTrack` with a row for each frame."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,59 @@ class Pinhole:
     def is_known(self) -> bool:
         """True when the focal length was told rather than guessed, and must not be changed by a fit."""
         return self.source in ("given", "exif")
+
+    def rows(self, frames: np.ndarray | slice) -> Pinhole:
+        """The camera in some frames: the same for one that does not change."""
+        return self
+
+    def focals_px(self, count: int) -> np.ndarray:
+        """(T,) focal lengths of `count` frames."""
+        return np.full(count, self.fx_px)
+
+    def centres_px(self, count: int) -> np.ndarray:
+        """(T, 2) principal points of `count` frames."""
+        return np.tile([self.cx_px, self.cy_px], (count, 1))
+
+    def places(self, count: int) -> np.ndarray | None:
+        """(T, 4, 4) T_world_camera of `count` frames; None where the camera is taken to stand still."""
+        return None
+
+
+@dataclass(frozen=True)
+class FilmedCamera(Pinhole):
+    """A camera that was given frame by frame; the fields of `Pinhole` are the medians over its frames."""
+
+    track: CameraTrack = field(kw_only=True)
+    """Its T frames, or one for all of them."""
+
+    @classmethod
+    def of(cls, track: CameraTrack) -> FilmedCamera:
+        """With square pixels."""
+        fx, cx, cy = (float(np.median(values)) for values in (track.fx_px, track.cx_px, track.cy_px))
+        return cls(fx, fx, cx, cy, track.width, track.height, track.source, track.fx_sigma, track=track)
+
+    def intrinsics(self, frame: int = 0) -> np.ndarray:
+        """(3, 3) of one frame."""
+        return self.track.intrinsics(frame)
+
+    def rows(self, frames: np.ndarray | slice) -> FilmedCamera:
+        """The camera in some frames."""
+        if self.track.is_static:
+            return self
+        arrays = {name: getattr(self.track, name)[frames] for name in CAMERA_ARRAYS}
+        return FilmedCamera.of(replace(self.track, **arrays))
+
+    def focals_px(self, count: int) -> np.ndarray:
+        """(T,)."""
+        return np.array(np.broadcast_to(self.track.fx_px, count))
+
+    def centres_px(self, count: int) -> np.ndarray:
+        """(T, 2)."""
+        return np.array(np.broadcast_to(np.stack([self.track.cx_px, self.track.cy_px], 1), (count, 2)))
+
+    def places(self, count: int) -> np.ndarray | None:
+        """(T, 4, 4)."""
+        return None if self.track.is_static else self.track.T_world_camera
 
 
 def initial_camera(width: int, height: int, hint: CameraHint, exif_focal_36mm: float | None) -> Pinhole:

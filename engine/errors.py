@@ -80,6 +80,12 @@ class UnreadableClip(BadInput):
     remedy = "Play it in a movie player, and save it again as MP4 (H.264)."
 
 
+class UnreadableCamera(BadInput):
+    """The file is not a camera."""
+
+    remedy = "docs/video.md tells what a camera file holds."
+
+
 class UnreadableTake(BadInput):
     """The file is not a take."""
 

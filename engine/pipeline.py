@@ -15,7 +15,7 @@ import numpy as np
 from .. import __version__
 from ..wire.messages import MotionOptions, Progress, RecoverRequest, Recovery
 from ..wire.take import Take
-from . import camera_depth, chosen, finish, rigging
+from . import camera_depth, chosen, finish, given_camera, rigging
 from .backends import automatic
 from .bodies import licence_note, open_body
 from .cameras import initial_camera
@@ -50,7 +50,10 @@ def recover(
     with clock.stage("read"):
         own_body = open_body(request.body)
         footage = replace(open_footage(request.source, request.data, request.frames), keep_in=keep_in)
-        camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
+        if request.given_camera:
+            camera = given_camera.filmed(request.given_camera, footage)
+        else:
+            camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
         backend, why = automatic.choose(request.backend, footage, camera)
         camera_depth.check(request)
     with clock.stage("recover"):

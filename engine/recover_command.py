@@ -9,7 +9,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, MotionOptions, RecoverRequest, Recovery
+from ..wire.messages import ALL_FRAMES, CameraHint, FrameRange, GivenCamera, MotionOptions, RecoverRequest, Recovery
 from . import blenders, console, outputs, report
 from .errors import InternalError, RecoverError, as_expected
 from .options import (
@@ -78,6 +78,12 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     add_motion(parser)
     add_camera(parser, "EXIF, else estimated")
+    clip.add_argument(
+        "--camera-track",
+        type=Path,
+        metavar="FILE",
+        help="a camera that was solved or animated elsewhere, .npz or .json: lens and place in every frame",
+    )
     add_camera_way(parser)
     add_written(parser)
     parser.set_defaults(run=lambda options: run(options, parser))
@@ -86,6 +92,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Recover every input; returns the worst exit code."""
     check_together(options, parser)
+    if options.camera_track and (options.focal_mm or options.focal_px):
+        parser.error("--camera-track tells the focal length already")
     with console.open_console(options.json) as told:
         try:
             job = _prepare(options)
@@ -104,6 +112,7 @@ class _Job:
 
     options: argparse.Namespace
     camera: CameraHint
+    given_camera: GivenCamera | None
     wanted: Wanted
 
 
@@ -112,7 +121,12 @@ def _prepare(options: argparse.Namespace) -> _Job:
     outputs.check_names(options.inputs, options.out, _endings(options))
     blender = blenders.find(options.blender) if options.blend else None
     outputs.check_folder(options.out)
-    return _Job(options, camera_hint(options), Wanted(options.out, options.overlay, blender))
+    given = None
+    if options.camera_track is not None:
+        from . import given_camera  # here, so that --help needs no OpenCV
+
+        given = given_camera.read(options.camera_track)
+    return _Job(options, camera_hint(options), given, Wanted(options.out, options.overlay, blender))
 
 
 def _endings(options: argparse.Namespace) -> tuple[str, ...]:
@@ -159,6 +173,7 @@ def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) ->
         backend=options.backend,
         people=options.people,
         camera=job.camera,
+        given_camera=job.given_camera,
         camera_from=options.camera,
         camera_solver=options.camera_solver,
         height_m=options.height,

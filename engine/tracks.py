@@ -9,14 +9,16 @@ import numpy as np
 
 from ..wire.take import CameraTrack, PersonTrack
 from .backends.base import BodyTrack
-from .cameras import Pinhole
+from .cameras import FilmedCamera, Pinhole
 from .keypoints import reprojected
 from .masks import from_mask_track, to_mask_track
 from .verdict import Verdict
 
 
 def camera_track(camera: Pinhole) -> CameraTrack:
-    """A camera that stands still, in a world that is still its own frame."""
+    """A camera as it was given; else one that stands still, in a world that is still its own frame."""
+    if isinstance(camera, FilmedCamera):
+        return camera.track
     one = lambda value: np.array([value], np.float64)  # noqa: E731 - four times the same small thing
     return CameraTrack(
         fx_px=one(camera.fx_px),

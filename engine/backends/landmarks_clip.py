@@ -56,11 +56,11 @@ def recover_clip(footage: Footage, camera: Pinhole, request: RecoverRequest, rep
             fraction = _FOLLOWING + (1 - _FOLLOWING) * (done + share * own) / whole
             report("fit", fraction, f"person {len(fits) + 1} of {len(people)}")
 
-        fits.append(fit_clip(sightings, times_s[at], camera, betas, request.body, tell))
+        fits.append(fit_clip(sightings, times_s[at], camera.rows(at), betas, request.body, tell))
         done += len(sightings)
     bodies = tuple(clip_track(count, *parts, request.body) for parts in zip(frames, people, fits, shapes, strict=True))
-    notes = (*camera_notes(camera), *told, *clip_notes(footage, followed))
-    return Bodies(bodies, camera, notes, versions=detect.versions(), drift_px=followed.drift_px)
+    notes = (*camera_notes(camera), *told, *clip_notes(footage, followed, camera))
+    return Bodies(bodies, camera, notes, versions=detect.versions(), drift_px=told_drift_px(followed, camera))
 
 
 def _camera_and_shapes(
@@ -81,13 +81,13 @@ def _camera_and_shapes(
         at += list(seen_in[chosen])
     whose = np.array(numbers)
     told = lambda stage, _, detail: report(stage, _FOLLOWING, detail)  # noqa: E731 - the same without the fraction
-    keys = fit_keys(rows, whose, camera, request, told)
+    keys = fit_keys(rows, whose, camera.rows(np.array(at)), request, told)
     seen, as_fitted = (
-        observations(rows, camera, np.full(len(rows), np.nan)),
+        observations(rows, camera.rows(np.array(at)), np.full(len(rows), np.nan)),
         camera_depth.as_fitted(keys.fit, request.body),
     )
     solved = camera_depth.clip_camera(request, footage, np.array(at), rows, seen, as_fitted, camera)
-    camera, betas, notes = solved or (keys.camera, keys.fit.betas, ())
+    camera, betas, notes = solved or (camera if camera.is_known else keys.camera, keys.fit.betas, ())
     # The median: in some frames somebody stands behind something, or bends towards the camera.
     return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], notes
 
@@ -137,9 +137,16 @@ def clip_track(
     )
 
 
-def clip_notes(footage: Footage, followed: Followed) -> tuple[str, ...]:
+def told_drift_px(followed: Followed, camera: Pinhole) -> np.ndarray | None:
+    """(F,) the background's drift; None where the camera's motion was given, which explains it."""
+    return None if camera.places(1) is not None else followed.drift_px
+
+
+def clip_notes(footage: Footage, followed: Followed, camera: Pinhole) -> tuple[str, ...]:
     unreadable, cuts = followed.unreadable, followed.cuts
-    notes = [*footage.notes, drift_in_words(followed.drift_px, footage.width)]
+    drift_px = told_drift_px(followed, camera)
+    moves = "The camera moves as it was given." if drift_px is None else drift_in_words(drift_px, footage.width)
+    notes = [*footage.notes, moves]
     if unreadable:
         numbers = ", ".join(map(str, footage.frame_numbers[unreadable][:20]))
         more = f" and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""

@@ -267,13 +267,16 @@ def believed_before(
     smpl: BodyModel | None,
     body: BodyModel | None,
 ) -> Believed:
-    """The network's words about SMPL in its crops, as words about `body` before the full image's camera.
+    """The network's words about SMPL in its crops, as words about `body` before the full image's camera in each row.
 
     Without `smpl` or `body`, shapes are left out.
     """
     pelvis_rest = SMPL_PELVIS_M if smpl is None else smpl.rest_joints(predicted.betas)[:, 0]
     pelvis = pelvis_rest + np.array(
-        [translation_before(camera, *row) for row in zip(predicted.crop_camera, crops, boxes_px, strict=True)]
+        [
+            translation_before(camera.rows(slice(number, number + 1)), *row)
+            for number, row in enumerate(zip(predicted.crop_camera, crops, boxes_px, strict=True))
+        ]
     )
     rotations = smpl_to_smplx_pose(predicted.rotations)
     # The network looked straight at the person; the full image's camera sees the person along a ray.

@@ -36,7 +36,7 @@ from ..frames import Footage
 from ..motion.sides import with_sides_put_right
 from ..track import Track
 from .base import Bodies, BodyTrack, Report
-from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames
+from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames, told_drift_px
 from .neural import (
     GUESS_CONFIDENCE,
     NETWORK_CONFIDENCE,
@@ -87,7 +87,7 @@ def recover_clip(
         fitted = fit_clip(
             sightings,
             times_s[at],
-            camera,
+            camera.rows(at),
             betas,
             request.body,
             partial(_tell_fit, report, number, len(people)),
@@ -96,12 +96,12 @@ def recover_clip(
         track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body))
         first = sightings[0]
         note = f"In frame {footage.frame_numbers[at[0]]}: " + backend.own_camera(
-            first.predicted.crop_camera[0], first.crop, camera
+            first.predicted.crop_camera[0], first.crop, camera.rows(at[:1])
         )
         bodies.append(replace(track, notes=(*track.notes, note)))
-    notes = (*told, *clip_notes(footage, followed))
+    notes = (*told, *clip_notes(footage, followed, camera))
     recovered = backend.bodies(tuple(bodies), camera, smpl is not None, notes)
-    return replace(recovered, drift_px=followed.drift_px)
+    return replace(recovered, drift_px=told_drift_px(followed, camera))
 
 
 def _tell_fit(report: Report, number: int, count: int, done: float) -> None:
@@ -158,19 +158,19 @@ def _camera_and_shapes(
         footage,
         at,
         rows,
-        observations(rows, camera, heights_m),
+        observations(rows, camera.rows(at), heights_m),
         lambda candidate: _believed(rows, candidate, smpl, load_body(request.body)),
         camera,
     )
     if solved is not None:
         camera, betas, told = solved
         return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], told
-    held = _held(rows, camera, heights_m, smpl, request.body)
+    held = _held(rows, camera.rows(at), heights_m, smpl, request.body)
     start = held.start()
     if not camera.is_known:
         camera = agreed_camera(camera, held.outcome(held.near(start)), whose)
     boxes_px = np.array([sighting.box_px for sighting in rows])
-    betas = held.on_picture(start, camera.fx_px, Masks(rows), boxes_px).betas
+    betas = held.on_picture(start, camera.rows(at).focals_px(len(rows)), Masks(rows), boxes_px).betas
     return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], ()
 
 
@@ -185,7 +185,7 @@ def _fit_window(
     """One person's frames together, the shape being known."""
     count = len(people)
     held = _held(people, camera, np.full(count, np.nan), smpl, body_name, np.tile(betas, (count, 1)))
-    motion, boxes_px = Motion(times_s), np.array([person.box_px for person in people])
+    motion, boxes_px = Motion(times_s, camera.places(count)), np.array([person.box_px for person in people])
     state, _ = held.with_motion(held.near(held.start()), motion, LANDMARK_STEPS)
     state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
     close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)

@@ -123,7 +123,7 @@ class BodyFit:
         with one_blas_thread():
             return minimise(self.skeleton, self.coarse_terms, self._start(), ITERATIONS, ROBUST_FROM)
 
-    def with_focal(self, state: State, focal_px: float) -> tuple[State, System]:
+    def with_focal(self, state: State, focal_px: float | np.ndarray) -> tuple[State, System]:
         """Go on from `state` with the focal length everybody agreed on; sizes in the picture stay."""
         log_focal = np.full(len(state.log_focal), np.log(focal_px))
         self.focal = FocalTerm(log_focal, np.zeros_like(log_focal))

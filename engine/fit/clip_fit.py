@@ -53,7 +53,7 @@ def fit_clip(
     tell: Callable[[float], None] = lambda _: None,
     fit_window: FitWindow | None = None,
 ) -> ClipFit:
-    """Fit one person's sightings at the ascending times (T,), the shape (10,) and the camera being known.
+    """Fit one person's sightings at the ascending times (T,), the shape (10,) and the camera in them being known.
 
     `tell` hears how much of the work is done, 0 to 1. `fit_window` fits a stretch of them together, by default by
     landmarks.
@@ -66,7 +66,7 @@ def fit_clip(
     def fit(window: int) -> tuple[Fit, CloseUps]:
         first, last = edges[window : window + 2]
         low, high = max(first - OVERLAP, 0), min(last + OVERLAP, len(people))
-        parts = fit_window(people[low:high], times_s[low:high], camera, betas, body_name)
+        parts = fit_window(people[low:high], times_s[low:high], camera.rows(slice(low, high)), betas, body_name)
         own = slice(first - low, last - low)
         return _rows(parts[0], own), _rows(parts[1], own)
 
@@ -86,7 +86,7 @@ def fit_window_by_landmarks(
     """The built-in backend's way."""
     count = len(people)
     seen = observations(people, camera, np.full(count, np.nan), keep_focal=True)
-    problem, motion = BodyFit(seen, body_name, np.tile(betas, (count, 1))), Motion(times_s)
+    problem, motion = BodyFit(seen, body_name, np.tile(betas, (count, 1))), Motion(times_s, camera.places(count))
     state = _start(people, camera, betas, body_name)
     state, _ = problem.with_motion(state, motion, LANDMARK_STEPS)
     boxes_px, masks = np.array([person.box_px for person in people]), Masks(people)
@@ -97,8 +97,9 @@ def fit_window_by_landmarks(
 
 def _start(people: Sequence[Sighting], camera: Pinhole, betas: np.ndarray, body_name: str) -> State:
     """Every few frames fitted alone from scratch; the others start from the nearest of those."""
-    chosen = people[EVERY // 2 :: EVERY] or people[:1]
-    seen = observations(chosen, camera, np.full(len(chosen), np.nan), keep_focal=True)
+    alone = slice(EVERY // 2, None, EVERY) if len(people) > EVERY // 2 else slice(1)
+    chosen = people[alone]
+    seen = observations(chosen, camera.rows(alone), np.full(len(chosen), np.nan), keep_focal=True)
     state, _ = BodyFit(seen, body_name, np.tile(betas, (len(chosen), 1))).from_landmarks()
     nearest = np.minimum(np.arange(len(people)) // EVERY, len(chosen) - 1)
     return _rows(state, nearest)

@@ -33,6 +33,8 @@ class Motion:
 
     times_s: np.ndarray
     """(T,) ascending."""
+    T_world_camera: np.ndarray | None = None
+    """(T, 4, 4) where the camera moves: people are held back in the world, not in the picture."""
 
     def cost_and_model(self, state: State) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """Cost, gradient (T, 80), diagonal blocks (T, 80, 80), and blocks (T - 1, 80, 80) between t and t + 1."""
@@ -42,7 +44,8 @@ class Motion:
         root_dt = np.sqrt(np.diff(self.times_s))
 
         # Turns: r = log(R_t^T R_t+1); a small turn e of t + 1 adds J^-1(r) e to it, one of t takes J^-1(-r) e away.
-        turns = matrix_to_rotvec(state.rotations[:-1].swapaxes(-1, -2) @ state.rotations[1:])  # (T-1, 22, 3)
+        rotations, pelvis, by_place = self._in_world(state)
+        turns = matrix_to_rotvec(rotations[:-1].swapaxes(-1, -2) @ rotations[1:])  # (T-1, 22, 3)
         sigma = (TURN_RAD_PER_ROOT_S * root_dt)[:, None, None]
         residual = turns / sigma
         after, before = rotvec_by_turn(turns) / sigma[..., None], -rotvec_by_turn(-turns) / sigma[..., None]
@@ -51,15 +54,28 @@ class Motion:
         blocks = [joints * 3 + axis for axis in range(3)]
         self._add(gradient, diagonal, between, residual, before, after, weight, np.stack(blocks, 1))
 
-        # Place: metres at the depth of the two frames, which is close to what the three coordinates are steps of.
-        scale = np.exp(0.5 * (state.place[1:, 2] + state.place[:-1, 2]))
-        to_m = np.stack([scale, scale, scale * state.focal_px[1:]], 1)
-        to_sigmas = to_m / (MOVE_M_PER_ROOT_S * root_dt[:, None] * np.array([1, 1, DEPTH_SHARE]))
-        moved = (np.diff(state.place, axis=0) * to_sigmas)[:, None]
-        by_place = (to_sigmas[:, :, None] * np.eye(3))[:, None]
+        # Place: metres, along the axes of the camera of the frame before.
+        to_sigmas = np.eye(3) / (MOVE_M_PER_ROOT_S * root_dt[:, None] * np.array([1, 1, DEPTH_SHARE]))[..., None]
+        if self.T_world_camera is not None:
+            to_sigmas = to_sigmas @ self.T_world_camera[:-1, :3, :3].swapaxes(-1, -2)
+        moved = (to_sigmas @ np.diff(pelvis, axis=0)[..., None])[..., 0][:, None]
+        after, before = (to_sigmas @ by_place[1:])[:, None], -(to_sigmas @ by_place[:-1])[:, None]
         cost_of_place, weight = _robust(moved)
-        self._add(gradient, diagonal, between, moved, -by_place, by_place, weight, np.arange(3)[None] + PLACE.start)
+        self._add(gradient, diagonal, between, moved, before, after, weight, np.arange(3)[None] + PLACE.start)
         return cost + cost_of_place, gradient, diagonal, between
+
+    def _in_world(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rotations (T, 22, 3, 3), the root's into the world; pelvis (T, 3), and its derivative by place (T, 3, 3)."""
+        rotations, pelvis = state.rotations, state.pelvis
+        by_place = np.zeros((len(pelvis), 3, 3))
+        by_place[:, 0, 0] = by_place[:, 1, 1] = np.exp(state.place[:, 2])
+        by_place[:, :, 2] = pelvis
+        if self.T_world_camera is None:
+            return rotations, pelvis, by_place
+        R, centre = self.T_world_camera[:, :3, :3], self.T_world_camera[:, :3, 3]
+        rotations = rotations.copy()
+        rotations[:, 0] = R @ rotations[:, 0]
+        return rotations, (R @ pelvis[..., None])[..., 0] + centre, R @ by_place
 
     @staticmethod
     def _add(gradient, diagonal, between, residual, before, after, weight, columns) -> None:

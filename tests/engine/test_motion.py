@@ -196,7 +196,8 @@ def test_block_tridiagonal_solve() -> None:
     assert np.allclose(found.ravel(), np.linalg.solve(whole, right.ravel()))
 
 
-def test_gradient_of_the_motion_prior() -> None:
+@pytest.mark.parametrize("camera_moves", [False, True])
+def test_gradient_of_the_motion_prior(camera_moves: bool) -> None:
     count = 5
     state = State(
         rotvec_to_matrix(RNG.normal(0, 0.3, (count, 22, 3))),
@@ -204,12 +205,15 @@ def test_gradient_of_the_motion_prior() -> None:
         np.zeros((count, 10)),
         np.full(count, np.log(900.0)),
     )
-    motion = Motion(np.array([0, 1, 2, 5, 6]) / 30)
+    places = np.tile(np.eye(4), (count, 1, 1))
+    places[:, :3, :3] = rotvec_to_matrix(RNG.normal(0, 0.02, (count, 3)))
+    places[:, :3, 3] = RNG.normal(0, 0.02, (count, 3))
+    motion = Motion(np.array([0, 1, 2, 5, 6]) / 30, places if camera_moves else None)
     _, gradient, _, _ = motion.cost_and_model(state)
     rng, step = np.random.default_rng(1), 1e-6
     for _ in range(12):
         direction = np.zeros((count, UNKNOWNS))
-        direction[rng.integers(count), rng.integers(66)] = 1  # turns; the place's metres are held at the present depth
+        direction[rng.integers(count), rng.integers(69)] = 1  # turns and place
         forward, backward = (motion.cost_and_model(state.moved(sign * step * direction))[0] for sign in (1, -1))
         assert (forward - backward) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=1e-3, abs=1e-4)
     assert gradient[:, PLACE].any()
