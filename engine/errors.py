@@ -3,7 +3,7 @@
 
     RecoverError
     ├── BadInput (exit 2)          BadRequest · OutputNotWritable · UnreadableImage · UnreadableClip ·
-    │   │                      UnreadableTake
+    │   │                          UnreadableTake · UnreadableCamera
     │   └── UnreadableImage        EmptyFile · AnimatedImage · ImageTooLarge · ImageTooSmall
     ├── Missing (exit 3)           MissingPackage · UnknownBackend · BackendNotReady · BlenderNotFound
     ├── NobodyFound (exit 1)
@@ -83,7 +83,7 @@ class UnreadableClip(BadInput):
 class UnreadableCamera(BadInput):
     """The file is not a camera."""
 
-    remedy = "docs/video.md tells what a camera file holds."
+    remedy = "See docs/video.md for what a camera file holds."
 
 
 class UnreadableTake(BadInput):
