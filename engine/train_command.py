@@ -24,7 +24,7 @@ examples:
   recover-body train hmr --data data/synth --motions data/motions --out runs/hmr --preset small
   recover-body train blade-depth --data data/synth --out runs/depth --preset small
   recover-body train blade-pose --data data/synth --out runs/pose --preset small
-  accelerate launch -m recover_body.engine train tokenhmr …        # several GPUs
+  torchrun --nproc_per_node 4 -m recover_body.engine train tokenhmr …        # four GPUs
 
 docs/training.md tells what data look like, and what every recipe does.
 """
@@ -100,6 +100,7 @@ def _add_own(parser: argparse.ArgumentParser, recipe: str) -> None:
     add = parser.add_argument
     if recipe == "tokenizer":
         return
+    add("--no-augment", action="store_true", help="show the samples as they are, for instance to overfit a few")
     add("--pictures", type=Path, metavar="DIR", help="where the pictures lie that an annotation file names")
     add("--regressor", type=Path, metavar="FILE", help="SMPL_to_J19.pkl, with SMPL's body file")
     if recipe == "tokenhmr":
@@ -133,8 +134,6 @@ def run(options: argparse.Namespace) -> int:
         outcome = command.train(options)
     except (ModelsError, BodyFileError) as error:  # weights or bodies that were named and do not fit
         raise BadRequest(str(error), error.remedy) from error
-    if options.json:
-        print(json.dumps(outcome.as_dict()))
-    else:
-        print(outcome.in_words())
+    if outcome.is_main:
+        print(json.dumps(outcome.as_dict()) if options.json else outcome.in_words())
     return 0

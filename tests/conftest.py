@@ -30,6 +30,15 @@ def shared():
     return shared_file
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave slow tests out unless they are asked for."""
+    if "slow" in (config.option.markexpr or ""):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="This test takes minutes: run it with `pytest -m slow`."))
+
+
 _exit_status = 0
 
 

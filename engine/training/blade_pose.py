@@ -54,9 +54,7 @@ _SMALL_DECODER = DecoderConfig(mlp_width=256, layers=6, candidates=12, groups=2)
 
 PRESETS = {
     "paper": PoseTraining(),
-    "small": PoseTraining(
-        AiosConfig(1, _SMALL_DECODER), 96, (96,), mesh_stride=64, rate=3e-4, steps=300, batch=8
-    ),
+    "small": PoseTraining(AiosConfig(1, _SMALL_DECODER), 64, (64,), mesh_stride=64, rate=3e-4, steps=300, batch=8),
     "tiny": PoseTraining(AiosConfig(1, _SMALL_DECODER), 64, (48, 64), mesh_stride=256, steps=2, batch=2),
 }  # fmt: skip
 
@@ -220,5 +218,6 @@ class PoseRecipe:
         return asdict(self.choices) | {
             "started_from": self._started,
             "depth": "network" if self.model._depth[0] is not None else "labelled",
+            "preparation": repr(self._data.preparation),
             "data": {one.name: len(one) for one in self._data.training.sets},
         }

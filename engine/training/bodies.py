@@ -93,7 +93,7 @@ def keypoint_map(model: BodyModel, extra_regressor: Path | None = None) -> Keypo
         raise UnusableBody(f"{model.name} has {model.joint_count} joints; keypoints need SMPL's 24 or a shipped body.")
     if extra_regressor is None:
         raise UnusableBody(f"{model.name} needs the regressor of the 19 extra keypoints beside it.")
-    return _of_smpl(model, read_extra_regressor(extra_regressor))
+    return smpl_map(model, read_extra_regressor(extra_regressor))
 
 
 def read_extra_regressor(path: Path) -> np.ndarray:
@@ -107,7 +107,8 @@ def read_extra_regressor(path: Path) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _of_smpl(model: BodyModel, extra: np.ndarray) -> KeypointMap:
+def smpl_map(model: BodyModel, extra: np.ndarray) -> KeypointMap:
+    """SMPL's, with the (19, 6890) regressor."""
     ids = np.unique([*np.flatnonzero(extra.any(0)), *FACE_AND_FEET_VERTICES])
     place = {vertex: column for column, vertex in enumerate(ids.tolist())}
     of_joints = np.zeros((44, model.joint_count), np.float32)

@@ -15,7 +15,7 @@ from ...models.pose_tokens import PoseTokenizer
 from ..errors import BadRequest
 from . import blade_depth, blade_pose, hmr, tokenhmr, tokenizer
 from .bodies import open_body
-from .crops import CropData
+from .crops import CropData, CropPreparation
 from .data.bad_data import Tally
 from .data.motions import held_out, read_sets
 from .data.sources import Mix, Reading, open_mix
@@ -31,6 +31,10 @@ class Report:
 
     outcome: Outcome
     tally: Tally
+
+    @property
+    def is_main(self) -> bool:
+        return self.outcome.is_main
 
     def as_dict(self) -> dict:
         figures = {name: value if math.isfinite(value) else None for name, value in self.outcome.figures.items()}
@@ -72,7 +76,7 @@ def train(options: argparse.Namespace) -> Report:
     return Report(run_training(recipe, settings, options.out, tally, resume=options.resume), tally)
 
 
-_PRESETS = {
+PRESETS = {
     "tokenizer": tokenizer.PRESETS,
     "tokenhmr": tokenhmr.PRESETS,
     "hmr": hmr.PRESETS,
@@ -83,7 +87,7 @@ _PRESETS = {
 
 def _choices(options: argparse.Namespace):
     """The preset, with what the command line says otherwise."""
-    choices = _PRESETS[options.recipe][options.preset]
+    choices = PRESETS[options.recipe][options.preset]
     said = {name: getattr(options, name) for name in ("steps", "batch") if getattr(options, name) is not None}
     if options.rate is not None:
         rates = [name for name in asdict(choices) if name.endswith("rate") and name != "judge_rate"]
@@ -115,7 +119,8 @@ def _hmr(options: argparse.Namespace, choices: hmr.HmrTraining, tally: Tally) ->
 
 
 def _blade_depth(options: argparse.Namespace, choices: blade_depth.DepthTraining, tally: Tally) -> Recipe:
-    preparations = (DepthPreparation(choices.side_px, mirror) for mirror in (choices.mirror, False))
+    mirror = choices.mirror and not options.no_augment
+    preparations = (DepthPreparation(choices.side_px, mirrored) for mirrored in (mirror, False))
     data = _squares(options, tally, *preparations)
     return blade_depth.DepthRecipe(choices, data, read_weights(options.init) if options.init else None)
 
@@ -127,7 +132,9 @@ def _blade_pose(options: argparse.Namespace, choices: blade_pose.PoseTraining, t
         depth_network = DepthNet.from_state(state)
         config = depth_network.depth_backbone.config
         depth_side_px = config.trained_grid * config.patch_px
-    preparations = (PosePreparation(choices.side_px, depth_side_px, varied) for varied in (True, False))
+    preparations = (
+        PosePreparation(choices.side_px, depth_side_px, varied) for varied in (not options.no_augment, False)
+    )
     data = _squares(options, tally, *preparations)
     start = read_weights(options.init) if options.init else None
     return blade_pose.PoseRecipe(choices, load_body(options.body), data, start, depth_network)
@@ -154,7 +161,8 @@ def _mixes(options: argparse.Namespace, tally: Tally) -> tuple[Mix, Mix | None]:
 
 
 def _crops(options: argparse.Namespace, tally: Tally) -> CropData:
-    return CropData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip")
+    preparation = CropPreparation(augment=not options.no_augment)
+    return CropData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip", preparation)
 
 
 def _squares(options: argparse.Namespace, tally: Tally, varied, plain) -> SquareData:

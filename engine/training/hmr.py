@@ -45,7 +45,7 @@ class HmrTraining:
 
 PRESETS = {
     "paper": HmrTraining(),
-    "small": HmrTraining(HmrConfig(hidden=256, dropout=0.0), 96, adversary=0.02, rate=3e-4, steps=300, batch=16),
+    "small": HmrTraining(HmrConfig(hidden=256, dropout=0.0), 64, adversary=0.02, rate=3e-4, steps=300, batch=8),
     "tiny": HmrTraining(HmrConfig(hidden=16, dropout=0.0), 64, rate=1e-4, steps=3, batch=2),
 }
 
@@ -164,4 +164,7 @@ class HmrRecipe:
         return self.model.network.state_dict() | judge
 
     def description(self) -> dict:
-        return asdict(self.choices) | {"data": {one.name: len(one) for one in self._data.training.sets}}
+        return asdict(self.choices) | {
+            "augment": self._data.preparation.augment,
+            "data": {one.name: len(one) for one in self._data.training.sets},
+        }

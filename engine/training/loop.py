@@ -22,6 +22,7 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -116,8 +117,8 @@ class Outcome:
     is_finished: bool
     figures: dict[str, float]
     """Of the last evaluation and the last line of the log."""
-    skipped: int
-    """Bad samples that were passed over."""
+    is_main: bool
+    """Whether this process speaks for all."""
 
 
 class Clock:
@@ -139,6 +140,7 @@ def train(recipe: Recipe, settings: Settings, folder: Path, tally: Tally, *, res
 
     Raises `BadRequest` (there is a run already, or it had other choices), `BadSample`, `Diverged`.
     """
+    AcceleratorState._reset_state()  # or a second training in this process would have the first one's precision
     accelerator = Accelerator(
         mixed_precision=settings.precision,
         gradient_accumulation_steps=settings.accumulate,
@@ -198,7 +200,7 @@ def train(recipe: Recipe, settings: Settings, folder: Path, tally: Tally, *, res
     if accelerator.is_main_process:
         save_file(_contiguous(recipe.weights()), folder / "weights.safetensors")
     accelerator.end_training()
-    return Outcome(folder, clock.step, clock.step >= settings.steps, figures, len(tally))
+    return Outcome(folder, clock.step, clock.step >= settings.steps, figures, place.rank == 0)
 
 
 def _evaluate(

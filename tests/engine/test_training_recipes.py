@@ -142,6 +142,21 @@ def test_tokenhmr_learns_everything_but_the_words(samples, tokenizer, tmp_path):
     torch.testing.assert_close(load_file(begun / "weights.safetensors"), whole, rtol=0, atol=1e-5)
 
 
+def test_half_precision_and_accumulated_batches(samples, tokenizer, tmp_path):
+    words = ("--tokenizer", tokenizer / "weights.safetensors")
+    options = ("--data", samples, *words, "--steps", 1, "--precision", "bf16", "--accumulate", 2)
+    assert run("tokenhmr", tmp_path / "run", *options) == 0
+    (row,) = json.loads((tmp_path / "run" / "log.json").read_text())
+    assert np.isfinite(row["loss"])
+
+
+def test_the_command_line_names_the_presets_there_are():
+    from recover_body.engine.train_command import PRESET_NAMES
+    from recover_body.engine.training.command import PRESETS
+
+    assert {recipe: tuple(presets) for recipe, presets in PRESETS.items()} == PRESET_NAMES
+
+
 def test_gradients_reach_the_words_through_the_frozen_decoder(tokenizer):
     from recover_body.engine.training import tokenhmr as recipe
     from recover_body.engine.training.bodies import open_body
@@ -225,3 +240,20 @@ def test_a_tokenizer_that_is_none_is_explained(samples, tokenizer, tmp_path, cap
     wrong = tokenizer / "run.json"
     assert run("tokenhmr", tmp_path / "run", "--data", samples, "--tokenizer", wrong) == 2
     assert "no checkpoint that can be read" in capsys.readouterr().err
+
+
+def test_small_weights_are_read_back_as_the_networks_that_were_trained():
+    """Heads leave no trace in the tensors, so that presets must have as many as the readers assume."""
+    from recover_body.engine.training import blade_depth, tokenhmr
+    from recover_body.engine.training.bodies import open_body
+    from recover_body.models.depth_anything import DepthAnything, DepthAnythingConfig
+    from recover_body.models.pose_tokens import PoseTokenizer, TokenizerConfig
+    from recover_body.models.tokenhmr import TokenHmrConfig
+
+    words = PoseTokenizer(TokenizerConfig(width=8, codes=8, code_width=4, doublings=1, shrinkings=1))
+    for preset in ("small", "tiny"):
+        network = DepthAnything(blade_depth.PRESETS[preset].backbone)
+        assert DepthAnythingConfig.from_state(network.state_dict()) == network.config
+        made = tokenhmr.TokenHmrModel(tokenhmr.PRESETS[preset], words, open_body()).network
+        state = {name: t for name, t in made.state_dict().items() if not name.startswith("tokenizer.")}
+        assert TokenHmrConfig.from_states(state, words.state_dict()) == made.config

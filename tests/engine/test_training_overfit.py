@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each recipe can learn 32 pictures by heart. Minutes on a processor core each; skipped unless asked for."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("accelerate", reason="Training needs accelerate: run `python dev.py setup`.")
+
+from recover_body.engine.__main__ import main
+from recover_body.tests.engine import training_samples
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return training_samples.write(tmp_path_factory.mktemp("painted"), 32, 128)
+
+
+@pytest.fixture(scope="module")
+def motions(tmp_path_factory):
+    """Poses of the distribution that the pictures show."""
+    path = tmp_path_factory.mktemp("motions") / "normal.npz"
+    poses = np.random.default_rng(0).normal(0, 0.25, (4000, 22, 3))
+    np.savez(path, poses=poses, clip_start=np.arange(0, 4001, 100), clip_name=[f"pose_{n}" for n in range(40)])
+    return path
+
+
+def log_of(recipe: str, out, *options: object) -> list[dict[str, float]]:
+    common = ("--preset", "small", "--device", "cpu", "--log-every", 10)
+    assert main(["train", recipe, "--out", str(out), *map(str, common), *map(str, options)]) == 0
+    return json.loads((out / "log.json").read_text())
+
+
+def fall(rows: list[dict[str, float]], name: str = "loss") -> float:
+    """By which share a term fell from the first steps to the last."""
+    return 1 - rows[-1][name] / rows[0][name]
+
+
+def test_tokenhmr(samples, motions, tmp_path):
+    log_of("tokenizer", tmp_path / "words", "--data", motions, "--steps", 300)
+    words = tmp_path / "words" / "weights.safetensors"
+    rows = log_of("tokenhmr", tmp_path / "run", "--data", samples, "--tokenizer", words, "--no-augment")
+    assert fall(rows) >= 0.9
+
+
+def test_hmr(samples, motions, tmp_path):
+    rows = log_of("hmr", tmp_path / "run", "--data", samples, "--motions", motions, "--no-augment")
+    assert fall(rows, "recovery") >= 0.9
+
+
+def test_blade_depth(samples, tmp_path):
+    rows = log_of("blade-depth", tmp_path / "run", "--data", samples, "--val", samples, "--no-augment")
+    assert fall(rows) >= 0.9
+    assert rows[-1]["val_relative_error"] <= 0.03
+
+
+def test_blade_pose(samples, tmp_path):
+    rows = log_of("blade-pose", tmp_path / "run", "--data", samples, "--no-augment")
+    assert fall(rows) >= 0.9
