@@ -89,6 +89,19 @@ class RECOVER_BODY_OT_import_motion(OnRecovery, bpy.types.Operator):
         return self.finished(rerunning.start_import(self.filepath, context.scene, self.set_time))
 
 
+class RECOVER_BODY_FH_motion(bpy.types.FileHandler):
+    """Takes and AMASS motion that are dropped on a 3D view."""
+
+    bl_idname = "RECOVER_BODY_FH_motion"
+    bl_label = "Take or AMASS"
+    bl_import_operator = RECOVER_BODY_OT_import_motion.bl_idname
+    bl_file_extensions = ".npz"
+
+    @classmethod
+    def poll_drop(cls, context) -> bool:
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
 class RECOVER_BODY_OT_reduce_keys(OnRecovery, bpy.types.Operator):
     """Keep only the keys that are needed so that, seen through the camera, nothing moves by more than the budget"""
 
@@ -161,6 +174,7 @@ class RECOVER_BODY_OT_mark_frames(OnRecovery, bpy.types.Operator):
 CLASSES = (
     RECOVER_BODY_OT_rerun,
     RECOVER_BODY_OT_import_motion,
+    RECOVER_BODY_FH_motion,
     RECOVER_BODY_OT_reduce_keys,
     RECOVER_BODY_OT_push_down,
     RECOVER_BODY_OT_mark_frames,

@@ -10,7 +10,7 @@ import pytest
 from .sample import camera, sample
 from .test_scene import draw, inventory
 
-FRAMES = 10
+FRAMES = 10  # all of which are compared
 KINDS = ("FBX", "GLTF", "USD", "BVH", "ALEMBIC", "AMASS")
 CLOSE_M = 1e-3
 
