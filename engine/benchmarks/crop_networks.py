@@ -21,7 +21,7 @@ def add_parsers(names: argparse._SubParsersAction) -> None:
             help=f"{title}: ms per crop, crops/s, share of the roofline, memory, accuracy in 16 bits",
             description=f"Measure {title} on this machine, at full size.",
         )
-        parser.add_argument("--batch", type=_batches, default=BATCHES, metavar="N,N", help="batch sizes (1,8,64)")
+        parser.add_argument("--batch", type=batches, default=BATCHES, metavar="N,N", help="batch sizes (1,8,64)")
         parser.add_argument(
             "--weights",
             choices=("imported", "generated"),
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def batches(text: str) -> tuple[int, ...]:
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:
