@@ -20,7 +20,7 @@ REACH = 3.0
 """How many time constants the mean reaches."""
 LEVELS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Multiples of the time constant over which means are taken."""
-AGREES, DISAGREES = 3.0, 5.0
+AGREES, DISAGREES = 2.0, 4.0
 """How far two means may be apart, in what jitter alone makes of it; between the two, they are mixed."""
 WANDERS = 1.5
 """How many times larger than independent jitter the wandering of a fit may be."""
@@ -36,20 +36,20 @@ class Limb:
     longest: float
 
 
-# Root and legs are smoothed most: the picture tells least of them, and they carry everything else.
+# Root, trunk and legs are smoothed most: they carry everything else, and the picture tells least of how they turn.
 LIMBS = (
-    Limb((0,), 4.0),
-    Limb((3, 6, 9), 4.0),
-    Limb((1, 4, 7, 10), 4.0),
-    Limb((2, 5, 8, 11), 4.0),
-    Limb((12, 15), 2.0),
-    Limb((13, 16, 18, 20), 2.0),
-    Limb((14, 17, 19, 21), 2.0),
+    Limb((0,), 2.0),
+    Limb((3, 6, 9), 2.0),
+    Limb((1, 4, 7, 10), 2.0),
+    Limb((2, 5, 8, 11), 2.0),
+    Limb((12, 15), 1.5),
+    Limb((13, 16, 18, 20), 1.5),
+    Limb((14, 17, 19, 21), 1.5),
     Limb(tuple(range(22, 25)), 2.0),
     Limb(tuple(range(25, 40)), 2.0),
     Limb(tuple(range(40, 55)), 2.0),
 )
-ACROSS, ALONG = 2.0, 4.0
+ACROSS, ALONG = 1.0, 4.0
 """The same for the pelvis' way across the camera's ray, and along it, where a camera sees worst."""
 
 
@@ -96,9 +96,10 @@ class _Means:
         jitter = np.median(np.linalg.norm(self.steps, axis=-1), 0) / np.sqrt(6) + unseen  # (J,) of N numbers together
         found, trust = np.zeros(self.offsets.shape[1:]), np.ones(self.offsets.shape[1])
         for level in range(1, len(LEVELS)):
-            if LEVELS[level] > longest:
+            share = (longest - LEVELS[level - 1]) / (LEVELS[level] - LEVELS[level - 1])
+            if share <= 0:
                 break
-            change = self.offsets[level] - self.offsets[level - 1]
+            change = min(share, 1.0) * (self.offsets[level] - self.offsets[level - 1])
             together = _local_mean(np.square(change).sum((1, 2)), int(self.reach[level]))
             # A fit's jitter wanders over some frames, so it is more than what steps from frame to frame tell: what is
             # usual for this limb counts as jitter too, within reason.
