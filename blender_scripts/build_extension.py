@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the extension zip with Blender's own builder, and validate it.
+"""Build the extension zip with Blender's own builder, validate it, and make a static repository that serves it.
 
     python blender_scripts/build_extension.py --out dist
+
+leaves the zip in `dist/` and a repository in `dist/repository/`: that folder, put on any web server or file share, is an
+address for Preferences > Get Extensions > Repositories (https://…/index.json, or file:///…/index.json).
 
 The builder comes from the `bpy` wheel of the Python that runs this; no Blender needs to be installed, and none starts.
 """
 
 import argparse
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -43,6 +47,16 @@ def build_extension(out: Path) -> Path:
     return target
 
 
+def make_repository(package: Path, out: Path) -> Path:
+    """A static extension repository with that zip alone; the path of its `index.json`. Raises `BuildError`."""
+    builder = [sys.executable, str(find_builder())]
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    shutil.copy2(package, out)
+    run([*builder, "server-generate", "--repo-dir", str(out), "--html"])
+    return out / "index.json"
+
+
 def run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
@@ -52,12 +66,15 @@ def run(command: list[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    out = parser.parse_args().out
     try:
-        target = build_extension(parser.parse_args().out)
+        target = build_extension(out)
+        index = make_repository(target, out / "repository")
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB), validated")
+    print(f"{index}, a static extension repository")
     return 0
 
 
