@@ -571,8 +571,8 @@ def make_parser() -> argparse.ArgumentParser:
     added = command(check, "lint, format, types and import boundaries")
     added.add_argument("--fix", action="store_true", help="let ruff repair what it can")
 
-    added = command(build, "build and validate the extension zip for Blender")
-    added.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip")
+    added = command(build, "build and validate the extension zip for Blender, and a repository that serves it")
+    added.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip and the repository")
 
     added = command(bench, "run a benchmark, or list them")
     added.add_argument("name", nargs="?", help="which one")

@@ -12,6 +12,7 @@ from .dropping import CATEGORY
 from .operators import GIVEN
 from .properties import settings_of
 from .sources import is_movie_name
+from .translations import tr
 
 _PIXELS_PER_LETTER = 7.0
 _LETTERS_PER_ICON = 5
@@ -195,14 +196,15 @@ def _time_text(seconds: float) -> str:
 
 
 def draw_text(layout, context, text: str, icon: str = "NONE") -> None:
-    """Several lines, broken to the width of the sidebar."""
+    """Several lines, translated as a whole and then broken to the width of the sidebar."""
+    text = tr(text) if "{" not in text else text
     letters = max(20, int(context.region.width / (_PIXELS_PER_LETTER * context.preferences.system.ui_scale)))
     letters -= 0 if icon == "NONE" else _LETTERS_PER_ICON
     column = layout.column(align=True)
     column.scale_y = 0.8
     lines = [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]
     for index, line in enumerate(lines):
-        column.label(text=line, icon=icon if index == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
+        column.label(text=line, translate=False, icon=icon if index == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
 
 
 def _panels() -> tuple[type, ...]:

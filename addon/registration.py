@@ -27,6 +27,7 @@ from . import (
     setup_panel,
     take_store,
     tasks,
+    translations,
     view_operators,
 )
 
@@ -51,6 +52,7 @@ CLASSES = (
 
 def register() -> None:
     """Classes, the scene's settings, the command line, boxes, the Esc key, and a word before another file is opened."""
+    translations.register()
     for kind in CLASSES:
         bpy.utils.register_class(kind)
     properties.register()
@@ -76,3 +78,4 @@ def unregister() -> None:
     properties.unregister()
     for kind in reversed(CLASSES):
         bpy.utils.unregister_class(kind)
+    translations.unregister()

@@ -18,6 +18,7 @@ from .result_properties import PROPERTY
 from .scene_facts import CORRECTIVES, inferred_joints
 from .scene_replace import BACKEND, FRAMES, NOTES
 from .take_store import TAKE
+from .translations import tr
 
 
 class _Panel:
@@ -46,7 +47,7 @@ class _ResultPanel(_Panel):
         facts = layout.column(align=True)
         facts.scale_y = 0.8
         if BACKEND in collection:
-            facts.label(text=f"Backend: {collection[BACKEND]}")
+            facts.label(text=tr("Backend: {name}", name=collection[BACKEND]))
         if TAKE in collection:
             row = layout.row(align=True)
             row.prop(collection, f'["{TAKE}"]', text="Take")
@@ -153,15 +154,15 @@ def _draw_person(layout, context, rig) -> None:
     column = layout.column(align=True)
     if "overlay_iou" in rig:
         bad = rig["overlay_iou"] < BAD_OVERLAP
-        column.label(text=f"Overlap with picture {100 * rig['overlay_iou']:.0f} %", icon=_sign(bad))
+        column.label(text=tr("Overlap with picture {percent} %", percent=round(100 * rig["overlay_iou"])), icon=_sign(bad))
     if "reprojection_px" in rig:
         percent = rig.get("reprojection_percent", 0.0)
-        words = f"Joints off by {rig['reprojection_px']:.1f} px ({percent:.1f} %)"
+        words = tr("Joints off by {px} px ({percent} %)", px=round(rig["reprojection_px"], 1), percent=round(percent, 1))
         column.label(text=words, icon=_sign(percent > BAD_REPROJECTION_PERCENT))
     inferred = inferred_joints(rig)
     if inferred:
         row = layout.row()
-        row.label(text=f"Inferred: {len(inferred)}", icon="QUESTION")
+        row.label(text=tr("Inferred: {count}", count=len(inferred)), icon="QUESTION")
         row.operator(result_operators.RECOVER_BODY_OT_select_inferred.bl_idname, text="Select").rig = rig.name
         draw_text(layout, context, ", ".join(_in_words(inferred)), "BLANK1")
 

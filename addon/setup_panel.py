@@ -19,6 +19,7 @@ from .engine_setup.state import ACTIONS, State, Status, look
 from .errors import EngineNotFound
 from .panels import draw_text
 from .preferences import RECOVER_BODY_preferences, preferences
+from .translations import tr
 
 TOPIC = "setup"
 _ICONS = {
@@ -176,11 +177,24 @@ def _draw_installed(box, context, chosen) -> None:
     draw_text(box, context, found.sentence, _ICONS[found.state])
     if found.unfinished is not None and found.environment is not None:
         draw_text(
-            box, context, f"An upgrade did not come to its end: {found.unfinished.failure or 'interrupted'}", "INFO"
+            box,
+            context,
+            tr("An upgrade did not come to its end: {why}", why=found.unfinished.failure or "interrupted"),
+            "INFO",
         )
     if found.record is not None and found.environment is not None:
         torch = {"none": "no networks", "cpu": "processor", "cuda": "CUDA", "mps": "MPS"}[found.record.accelerator]
-        draw_text(box, context, f"{found.record.bytes / 1e6:.0f} MB, {torch}, in {found.environment}", "BLANK1")
+        draw_text(
+            box,
+            context,
+            tr(
+                "{size} MB, {device}, in {folder}",
+                size=round(found.record.bytes / 1e6),
+                device=torch,
+                folder=found.environment,
+            ),
+            "BLANK1",
+        )
     if task is not None:
         _draw_outcome(box, context, task)
     _draw_buttons(box, context, found, chosen)
@@ -211,18 +225,24 @@ def _draw_buttons(box, context, found: Status, chosen) -> None:
     row.operator(RECOVER_BODY_OT_open_set_up_log.bl_idname, icon="TEXT")
     if found.state in (State.ABSENT, State.INTERRUPTED, State.OUTDATED):
         download_mb, disk_mb = total_mb(_accelerator(chosen))
-        size = f"About {download_mb} MB to download, {disk_mb} MB on disk, for {_accelerator(chosen).value}."
+        size = tr(
+            "About {download} MB to download, {disk} MB on disk, for {device}.",
+            download=download_mb,
+            disk=disk_mb,
+            device=_accelerator(chosen).value,
+        )
         draw_text(box, context, "Nothing is downloaded: it comes from the bundle." if chosen.bundle else size, "BLANK1")
     if why := why_not(ACTIONS[found.state][0]):
         draw_text(box, context, why, "INFO")
 
 
 def _button_text(action: str, state: State) -> str:
-    if action == "install":
-        return {State.INTERRUPTED: "Resume", State.OUTDATED: "Upgrade"}.get(state, "Install Engine")
-    if action == "uninstall" and state is State.INTERRUPTED:
-        return "Start Afresh"
-    return next(label for name, label, _ in _ACTIONS if name == action)
+    special = {
+        ("install", State.INTERRUPTED): "Resume",
+        ("install", State.OUTDATED): "Upgrade",
+        ("uninstall", State.INTERRUPTED): "Start Afresh",
+    }
+    return special.get((action, state)) or next(label for name, label, _ in _ACTIONS if name == action)
 
 
 def _accelerator(chosen) -> Accelerator:
@@ -246,7 +266,8 @@ def _draw_own_command(column, chosen) -> None:
     column.prop(chosen, "engine")
     column.prop(chosen, "send_pictures")
     try:
-        column.label(text="Starts: " + " ".join(engine_command(chosen.engine)), icon="CONSOLE", translate=False)
+        command = " ".join(engine_command(chosen.engine))
+        column.label(text=tr("Starts: {command}", command=command), icon="CONSOLE", translate=False)
     except EngineNotFound as error:
         column.label(text=error.sentence, icon="INFO")
 

@@ -3,8 +3,8 @@
 
     python blender_scripts/build_extension.py --out dist
 
-leaves the zip in `dist/` and a repository in `dist/repository/`: that folder, put on any web server or file share, is an
-address for Preferences > Get Extensions > Repositories (https://…/index.json, or file:///…/index.json).
+leaves the zip in `dist/` and a repository in `dist/repository/`: that folder, put on any web server or file share, is
+an address for Preferences > Get Extensions > Repositories (https://…/index.json, or file:///…/index.json).
 
 The builder comes from the `bpy` wheel of the Python that runs this; no Blender needs to be installed, and none starts.
 """

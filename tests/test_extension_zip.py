@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The zip that Blender installs: built and validated by Blender's own builder, and everything in it that must be."""
 
+import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
 import tomllib
@@ -18,14 +20,19 @@ FILES = {"LICENSE", "NOTICE.md", "README.md", "CHANGELOG.md", "__init__.py", "bl
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory) -> set[str]:
+def built(tmp_path_factory) -> Path:
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("Blender's builder comes with its Python module: run `python dev.py setup`.")
     out = tmp_path_factory.mktemp("dist")
     script = ROOT / "blender_scripts" / "build_extension.py"
     done = subprocess.run([sys.executable, script, "--out", out], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = out.glob("*.zip")
+    return out
+
+
+@pytest.fixture(scope="module")
+def names(built) -> set[str]:
+    (path,) = built.glob("*.zip")
     with zipfile.ZipFile(path) as archive:
         return set(archive.namelist())
 
@@ -62,3 +69,29 @@ def test_every_package_folder_is_installed_by_pip_too():
     }
     expected = {".".join(["recover_body", *folder.parts]) for folder in folders} | {"recover_body"}
     assert set(settings["tool"]["setuptools"]["packages"]) == expected, "add it in pyproject.toml, [tool.setuptools]"
+
+
+def test_what_the_engines_set_up_needs_is_inside(names):
+    assert {"requirements/base.txt", "requirements/torch.txt", "blender_scripts/setup_engine.py"} <= names
+
+
+def test_it_is_pure_python(names):
+    compiled = (".so", ".pyd", ".dll", ".dylib", ".exe", ".whl", ".pth", ".pkl")
+    assert not [name for name in names if name.endswith(compiled)]
+
+
+def test_permissions_are_the_two_that_are_used_with_a_reason():
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    assert set(manifest["permissions"]) == {"files", "network"}
+    assert all(0 < len(reason) <= 64 for reason in manifest["permissions"].values())
+    assert "wheels" not in manifest and "platforms" not in manifest and "blender_version_max" not in manifest
+
+
+def test_a_static_repository_serves_exactly_this_zip(built):
+    index = json.loads((built / "repository" / "index.json").read_text(encoding="utf-8"))
+    (entry,) = index["data"]
+    served = built / "repository" / entry["archive_url"]
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
+    assert entry["archive_hash"] == f"sha256:{digest}" and entry["archive_size"] == served.stat().st_size
+    (zipped,) = built.glob("*.zip")
+    assert served.read_bytes() == zipped.read_bytes()
