@@ -117,3 +117,9 @@ def active_strip(context: bpy.types.Context) -> bpy.types.ID | None:
 def strips_of(editor: bpy.types.SequenceEditor) -> bpy.types.bpy_prop_collection:
     """The strips of a sequence editor: `sequences` up to 4.3, `strips` from 4.4."""
     return editor.strips if "strips" in editor.bl_rna.properties else editor.sequences
+
+
+def is_online_access_overridden() -> bool:
+    """Whether the command line decided about online access, so that the preference changes nothing."""
+    # Some versions spell it with one d less.
+    return bool(getattr(bpy.app, "online_access_override", getattr(bpy.app, "online_access_overriden", False)))

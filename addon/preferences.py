@@ -10,6 +10,15 @@ ADDON = __package__.rpartition(".")[0]
 """The package's full name, which Blender chooses: bl_ext.<repository>.recover_body."""
 
 
+ACCELERATORS = [
+    ("auto", "What Is There", "An NVIDIA card where one answers, Apple's chip on a Mac, else the processor"),
+    ("cuda", "NVIDIA Card (CUDA)", "Torch with CUDA: gigabytes to download, and many times faster"),
+    ("mps", "Apple Chip (MPS)", "Torch for Macs with Apple's own chips"),
+    ("cpu", "Processor", "Torch for the processor alone"),
+    ("none", "No Networks", "Without torch: only the built-in backend, which needs none. The smallest"),
+]
+
+
 def _tab_opened(_self, _context) -> None:
     from . import models_panel
 
@@ -43,13 +52,7 @@ class RECOVER_BODY_preferences(bpy.types.AddonPreferences):
     accelerator: EnumProperty(
         name="Networks Run On",
         description="What torch is installed for",
-        items=[
-            ("auto", "What Is There", "An NVIDIA card where one answers, Apple's chip on a Mac, else the processor"),
-            ("cuda", "NVIDIA Card (CUDA)", "Torch with CUDA: gigabytes to download, and many times faster"),
-            ("mps", "Apple Chip (MPS)", "Torch for Macs with Apple's own chips"),
-            ("cpu", "Processor", "Torch for the processor alone"),
-            ("none", "No Networks", "Without torch: only the built-in backend, which needs none. The smallest"),
-        ],
+        items=ACCELERATORS,
     )
     show_sources: BoolProperty(name="Package Sources", description="Where packages come from, and what they go into")
     bundle: StringProperty(

@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty
 
-from . import jobs, tasks
+from . import compat, jobs, tasks
 from .child_task import ChildTask
 from .engine_command import PACKAGE_ROOT, engine_command
 from .engine_setup.options import Accelerator, guess_accelerator, total_mb
@@ -18,7 +18,7 @@ from .engine_setup.places import engine_places
 from .engine_setup.state import ACTIONS, State, Status, look
 from .errors import EngineNotFound
 from .panels import draw_text
-from .preferences import RECOVER_BODY_preferences, preferences
+from .preferences import ACCELERATORS, RECOVER_BODY_preferences, preferences
 from .translations import tr
 
 TOPIC = "setup"
@@ -30,6 +30,7 @@ _ICONS = {
     State.OUTDATED: "FILE_REFRESH",
     State.DAMAGED: "ERROR",
 }
+_DEVICES = {name: label for name, label, _ in ACCELERATORS}
 _KEPT_S = 1.0  # how long a look is good for: drawing happens many times a second
 _seen: tuple[float, Status] | None = None
 
@@ -183,7 +184,7 @@ def _draw_installed(box, context, chosen) -> None:
             "INFO",
         )
     if found.record is not None and found.environment is not None:
-        torch = {"none": "no networks", "cpu": "processor", "cuda": "CUDA", "mps": "MPS"}[found.record.accelerator]
+        torch = tr(_DEVICES[found.record.accelerator])
         draw_text(
             box,
             context,
@@ -229,11 +230,13 @@ def _draw_buttons(box, context, found: Status, chosen) -> None:
             "About {download} MB to download, {disk} MB on disk, for {device}.",
             download=download_mb,
             disk=disk_mb,
-            device=_accelerator(chosen).value,
+            device=tr(_DEVICES[_accelerator(chosen).value]),
         )
         draw_text(box, context, "Nothing is downloaded: it comes from the bundle." if chosen.bundle else size, "BLANK1")
     if why := why_not(ACTIONS[found.state][0]):
         draw_text(box, context, why, "INFO")
+        if not compat.is_online_access_overridden():
+            box.prop(context.preferences.system, "use_online_access")
 
 
 def _button_text(action: str, state: State) -> str:
@@ -253,8 +256,9 @@ def _draw_choices(column, chosen) -> None:
     column.use_property_split = True
     column.prop(chosen, "accelerator")
     column.prop(chosen, "bundle")
-    icon = "DOWNARROW_HLT" if chosen.show_sources else "RIGHTARROW"
-    column.row().prop(chosen, "show_sources", icon=icon, emboss=False)
+    row = column.row()
+    row.use_property_split, row.alignment = False, "LEFT"
+    row.prop(chosen, "show_sources", icon="DOWNARROW_HLT" if chosen.show_sources else "RIGHTARROW", emboss=False)
     if chosen.show_sources:
         for name in ("index_url", "extra_index_url", "find_links", "proxy", "python"):
             column.prop(chosen, name)
@@ -268,8 +272,8 @@ def _draw_own_command(column, chosen) -> None:
     try:
         command = " ".join(engine_command(chosen.engine))
         column.label(text=tr("Starts: {command}", command=command), icon="CONSOLE", translate=False)
-    except EngineNotFound as error:
-        column.label(text=error.sentence, icon="INFO")
+    except EngineNotFound:
+        pass  # as is said above
 
 
 CLASSES = (RECOVER_BODY_OT_set_up_engine, RECOVER_BODY_OT_cancel_set_up, RECOVER_BODY_OT_open_set_up_log)
