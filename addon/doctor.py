@@ -87,9 +87,9 @@ def examine(on_end: Callable[[Findings], None] = lambda findings: None) -> None:
     except EngineNotFound as error:
         _conclude(None, None, f"{error.sentence} {error.remedy}", on_end)
         return
-    handshake = Handshake(command)
 
     def asked(task: ChildTask) -> None:
+        handshake = Handshake(command)
         tasks.start(_HANDSHAKE, handshake, lambda _: _conclude(task, handshake, "", on_end))
 
     tasks.start(_DOCTOR, ChildTask(other_verb(command, "doctor", "--json")), asked)

@@ -216,33 +216,39 @@ def _draw_buttons(box, context, found: Status, chosen) -> None:
         draw_text(box, context, "Another Blender, or a shell, is setting it up.", "INFO")
         return
     row = box.row()
-    for action in ACTIONS[found.state]:
+    for action in _offered(found, chosen):
         cell = row.row()
         cell.enabled = not why_not(action)
-        if action == ACTIONS[found.state][0]:
-            cell.scale_x = 1.4
         operator = RECOVER_BODY_OT_set_up_engine.bl_idname
         cell.operator(operator, text=_button_text(action, found.state)).action = action
     row.operator(RECOVER_BODY_OT_open_set_up_log.bl_idname, icon="TEXT")
-    if found.state in (State.ABSENT, State.INTERRUPTED, State.OUTDATED):
+    if "install" in _offered(found, chosen):
         download_mb, disk_mb = total_mb(_accelerator(chosen))
         size = tr(
-            "About {download} MB to download, {disk} MB on disk, for {device}.",
+            "About {download} MB to download, {disk} MB on disk ({device}).",
             download=download_mb,
             disk=disk_mb,
             device=tr(_DEVICES[_accelerator(chosen).value]),
         )
         draw_text(box, context, "Nothing is downloaded: it comes from the bundle." if chosen.bundle else size, "BLANK1")
-    if why := why_not(ACTIONS[found.state][0]):
+    if why := why_not(_offered(found, chosen)[0]):
         draw_text(box, context, why, "INFO")
         if not compat.is_online_access_overridden():
             box.prop(context.preferences.system, "use_online_access")
+
+
+def _offered(found: Status, chosen) -> tuple[str, ...]:
+    """The actions of the state; also another installation where another accelerator was chosen."""
+    actions = ACTIONS[found.state]
+    wants_other = found.record is not None and chosen.accelerator not in ("auto", found.record.accelerator)
+    return ("install", *actions) if found.state is State.READY and wants_other else actions
 
 
 def _button_text(action: str, state: State) -> str:
     special = {
         ("install", State.INTERRUPTED): "Resume",
         ("install", State.OUTDATED): "Upgrade",
+        ("install", State.READY): "Change",
         ("uninstall", State.INTERRUPTED): "Start Afresh",
     }
     return special.get((action, state)) or next(label for name, label, _ in _ACTIONS if name == action)

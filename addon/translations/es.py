@@ -159,7 +159,7 @@ MESSAGES = {
     "The engine is being set up.": "Se está preparando el motor.",
     "The installation has lost its record.": "La instalación ha perdido su registro.",
     "Online access is off (Preferences > System > Network). An offline bundle works without it.": "El acceso en línea está desactivado (Preferencias > Sistema > Red). Un paquete sin conexión funciona sin él.",
-    "About {download} MB to download, {disk} MB on disk, for {device}.": "Unos {download} MB de descarga y {disk} MB en disco, para {device}.",
+    "About {download} MB to download, {disk} MB on disk ({device}).": "Unos {download} MB de descarga y {disk} MB en disco ({device}).",
     "An upgrade did not come to its end: {why}": "Una actualización no llegó a terminar: {why}",
     "{size} MB, {device}, in {folder}": "{size} MB, {device}, en {folder}",
     "Starts: {command}": "Inicia: {command}",
@@ -167,4 +167,5 @@ MESSAGES = {
     "{count} inferred joints": "{count} articulaciones inferidas",
     "Backend: {name}": "Método: {name}",
     "The installation was interrupted.": "La instalación se interrumpió.",
+    "Change": "Cambiar",
 }

@@ -159,7 +159,7 @@ MESSAGES = {
     "The engine is being set up.": "エンジンをセットアップしています。",
     "The installation has lost its record.": "インストールの記録が失われています。",
     "Online access is off (Preferences > System > Network). An offline bundle works without it.": "オンラインアクセスがオフです (プリファレンス > システム > ネットワーク)。オフラインバンドルなら不要です。",
-    "About {download} MB to download, {disk} MB on disk, for {device}.": "ダウンロード約 {download} MB、ディスク約 {disk} MB ({device})。",
+    "About {download} MB to download, {disk} MB on disk ({device}).": "ダウンロード約 {download} MB、ディスク約 {disk} MB ({device})。",
     "An upgrade did not come to its end: {why}": "アップグレードが完了していません: {why}",
     "{size} MB, {device}, in {folder}": "{size} MB、{device}、{folder}",
     "Starts: {command}": "起動するコマンド: {command}",
@@ -167,4 +167,5 @@ MESSAGES = {
     "{count} inferred joints": "推測された関節: {count}",
     "Backend: {name}": "バックエンド: {name}",
     "The installation was interrupted.": "インストールが中断されました。",
+    "Change": "変更",
 }

@@ -159,7 +159,7 @@ MESSAGES = {
     "The engine is being set up.": "엔진을 설정하고 있습니다.",
     "The installation has lost its record.": "설치 기록이 없어졌습니다.",
     "Online access is off (Preferences > System > Network). An offline bundle works without it.": "온라인 액세스가 꺼져 있습니다 (환경 설정 > 시스템 > 네트워크). 오프라인 번들은 없이도 됩니다.",
-    "About {download} MB to download, {disk} MB on disk, for {device}.": "다운로드 약 {download} MB, 디스크 약 {disk} MB ({device}).",
+    "About {download} MB to download, {disk} MB on disk ({device}).": "다운로드 약 {download} MB, 디스크 약 {disk} MB ({device}).",
     "An upgrade did not come to its end: {why}": "업그레이드가 끝나지 않았습니다: {why}",
     "{size} MB, {device}, in {folder}": "{size} MB, {device}, {folder}",
     "Starts: {command}": "시작 명령: {command}",
@@ -167,4 +167,5 @@ MESSAGES = {
     "{count} inferred joints": "추론된 관절 {count}개",
     "Backend: {name}": "백엔드: {name}",
     "The installation was interrupted.": "설치가 중단되었습니다.",
+    "Change": "변경",
 }

@@ -159,7 +159,7 @@ MESSAGES = {
     "The engine is being set up.": "正在设置引擎。",
     "The installation has lost its record.": "安装记录已丢失。",
     "Online access is off (Preferences > System > Network). An offline bundle works without it.": "在线访问已关闭（偏好设置 > 系统 > 网络）。离线包无需联网。",
-    "About {download} MB to download, {disk} MB on disk, for {device}.": "下载约 {download} MB，占用磁盘约 {disk} MB（{device}）。",
+    "About {download} MB to download, {disk} MB on disk ({device}).": "下载约 {download} MB，占用磁盘约 {disk} MB（{device}）。",
     "An upgrade did not come to its end: {why}": "升级未完成：{why}",
     "{size} MB, {device}, in {folder}": "{size} MB，{device}，位于 {folder}",
     "Starts: {command}": "启动：{command}",
@@ -167,4 +167,5 @@ MESSAGES = {
     "{count} inferred joints": "{count} 个推断的关节",
     "Backend: {name}": "后端：{name}",
     "The installation was interrupted.": "安装被中断。",
+    "Change": "更改",
 }

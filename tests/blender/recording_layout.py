@@ -16,7 +16,7 @@ class Shown:
         """(owner, name)."""
 
     def all_text(self):
-        return "\n".join(text for text, _ in self.texts)
+        return " ".join(text for text, _ in self.texts)
 
 
 class RecordingLayout:

@@ -39,7 +39,8 @@ def draw(bpy, chosen, tab):
     from recover_body.addon import help_panel, models_panel, setup_panel
 
     chosen.tab = tab
-    system = SimpleNamespace(ui_scale=1.0)  # without a window Blender's own is 0
+    rna = bpy.context.preferences.system.bl_rna
+    system = SimpleNamespace(ui_scale=1.0, bl_rna=rna)  # without a window Blender's own scale is 0
     context = SimpleNamespace(region=SimpleNamespace(width=700), preferences=SimpleNamespace(system=system))
     layout = RecordingLayout()
     {"ENGINE": setup_panel, "MODELS": models_panel, "HELP": help_panel}[tab].draw(layout, context, chosen)
@@ -114,6 +115,19 @@ def test_every_state_draws_its_buttons(bpy, chosen, monkeypatch):
         offered = [given.action for name, given, _ in shown.operators if name == "recover_body.set_up_engine"]
         assert offered == ([] if state is State.WORKING else list(ACTIONS[state]))
         assert "So it is." in shown.all_text()
+    chosen.accelerator = "none"
+    status = Status(State.READY, "So it is.", Path("/somewhere"), Record(accelerator="cpu"))
+    monkeypatch.setattr(setup_panel, "status", lambda fresh=False: status)
+    shown = draw(bpy, chosen, "ENGINE")
+    assert "Change" in shown.all_text(), "another accelerator was chosen than is installed"
+
+
+def test_the_same_set_up_from_the_command_line(bpy, chosen, capsys):
+    from recover_body.addon import command
+
+    assert command._run(["setup", "status", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["state"] == "absent"
+    assert command._run(["setup", "verify"]) == 3 and command._run(["setup", "dance"]) == 2
 
 
 def test_children_end_with_the_add_on(bpy, chosen):
