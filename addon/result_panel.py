@@ -154,10 +154,14 @@ def _draw_person(layout, context, rig) -> None:
     column = layout.column(align=True)
     if "overlay_iou" in rig:
         bad = rig["overlay_iou"] < BAD_OVERLAP
-        column.label(text=tr("Overlap with picture {percent} %", percent=round(100 * rig["overlay_iou"])), icon=_sign(bad))
+        column.label(
+            text=tr("Overlap with picture {percent} %", percent=round(100 * rig["overlay_iou"])), icon=_sign(bad)
+        )
     if "reprojection_px" in rig:
         percent = rig.get("reprojection_percent", 0.0)
-        words = tr("Joints off by {px} px ({percent} %)", px=round(rig["reprojection_px"], 1), percent=round(percent, 1))
+        words = tr(
+            "Joints off by {px} px ({percent} %)", px=round(rig["reprojection_px"], 1), percent=round(percent, 1)
+        )
         column.label(text=words, icon=_sign(percent > BAD_REPROJECTION_PERCENT))
     inferred = inferred_joints(rig)
     if inferred:

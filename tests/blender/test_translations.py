@@ -47,7 +47,7 @@ def test_blender_shows_them_and_forgets_them(bpy):
         except TypeError:
             pytest.skip("This build of Blender has no languages.")
         view.use_translate_interface = True
-        assert tr("Recover Body") == "体を復元" and tr("{count} inferred joints", count=3) == "推測された関節: 3"
+        assert tr("Recover Body") == "体を復元" and tr("Inferred: {count}", count=3) == "推測: 3"
         operator = bpy.app.translations.contexts.operator_default
         assert bpy.app.translations.pgettext_iface("Find People", operator) == "人物を検出"
     assert tr("Recover Body") == "Recover Body"
