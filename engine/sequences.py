@@ -44,7 +44,7 @@ def read(source: str, wanted: FrameRange = ALL_FRAMES) -> Footage:
         raise UnreadableImage(f"There are no pictures {source}.", "Check the spelling and the folder.")
     if not chosen:
         raise BadRequest(f"{source} has no frames {wanted.first} to {last}.", "Choose other frames.")
-    first = frames.read(str(found[chosen[0]]))
+    first = _first_readable([found[number] for number in chosen])
     size = (first.width, first.height)
     images = SequenceImages([found[number] for number in chosen], size)
     return Footage(path.name, images, np.array(chosen), STILL_FPS, first.exif_focal_36mm, *size)
@@ -71,6 +71,16 @@ class SequenceImages:
         except UnreadableImage:
             return None
         return next(iter(still.images)) if (still.width, still.height) == self._size else None
+
+
+def _first_readable(paths: list[Path]) -> Footage:
+    """Raises what the first one raises where none can be read."""
+    for path in paths:
+        try:
+            return frames.read(str(path))
+        except UnreadableImage:
+            continue
+    return frames.read(str(paths[0]))
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

@@ -150,7 +150,10 @@ def clip_notes(footage: Footage, followed: Followed, camera: Pinhole) -> tuple[s
     if unreadable:
         numbers = ", ".join(map(str, footage.frame_numbers[unreadable][:20]))
         more = f" and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
-        notes.append(f"Frames that could not be decoded: {numbers}{more}.")
+        notes.append(
+            f"Frames that could not be decoded: {numbers}{more}. Those that follow one may be damaged too, up to the "
+            "next key frame."
+        )
     if cuts:
         numbers = ", ".join(map(str, footage.frame_numbers[cuts][:20]))
         notes.append(f"The shot changes at frame {numbers}: people are not recognised across a cut.")

@@ -207,6 +207,14 @@ def test_numbered_pictures_are_a_clip(folder, pattern) -> None:
     assert read.frame_numbers.tolist() == [9, 11]
 
 
+def test_a_sequence_may_begin_with_a_damaged_picture(folder) -> None:
+    assert numbers_seen(footage.open_footage(str(folder), None, FrameRange(10, 12))) == [None, 11, 12]
+    for path in folder.glob("shot_*.png"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(errors.UnreadableImage, match="shot_0008"):
+        footage.open_footage(str(folder))
+
+
 def test_one_of_them_alone_is_a_still(folder) -> None:
     read = footage.open_footage(str(folder / "shot_0009.png"))
     assert len(read.images) == 1 and read.frame_numbers.tolist() == [1]
