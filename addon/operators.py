@@ -121,7 +121,11 @@ class RECOVER_BODY_OT_open_preferences(bpy.types.Operator):
     bl_label = "Set Up the Engine"
     bl_options = {"INTERNAL"}
 
+    tab: StringProperty(name="Section", description="Which section to open", default="ENGINE", options={"SKIP_SAVE"})
+
     def execute(self, _context):
+        if found := preferences.preferences():
+            found.tab = self.tab
         bpy.ops.preferences.addon_show(module=preferences.ADDON)
         return {"FINISHED"}
 

@@ -17,8 +17,9 @@ from .translations import tr
 _PIXELS_PER_LETTER = 7.0
 _LETTERS_PER_ICON = 5
 _ENGINE_TROUBLE = ("engine_not_found", "engine_silent", "engine_garbled", "version_mismatch", "missing_package")
-"""Failures whose remedy lies in the preferences."""
-_NO_USE_TRYING = ("nobody_chosen", "source_error")
+"""Failures whose remedy lies in the preferences' section Engine …"""
+_MODEL_TROUBLE = ("backend_not_ready", "missing_weights")
+"""… and in the section Models."""
 
 
 class _Panel:
@@ -176,7 +177,10 @@ def _draw_failure(box, context, job) -> None:
     draw_text(box, context, failure.sentence, "ERROR")
     draw_text(box, context, failure.remedy)
     row = box.row()
-    if failure.code in _ENGINE_TROUBLE or failure.exit_code == 3:
+    if failure.code in _MODEL_TROUBLE:
+        shown = row.operator(operators.RECOVER_BODY_OT_open_preferences.bl_idname, icon="PREFERENCES", text="Models")
+        shown.tab = "MODELS"
+    elif failure.code in _ENGINE_TROUBLE or failure.exit_code == 3:
         row.operator(operators.RECOVER_BODY_OT_open_preferences.bl_idname, icon="PREFERENCES")
     row.operator(operators.RECOVER_BODY_OT_try_again.bl_idname, icon="FILE_REFRESH")
     row.operator(operators.RECOVER_BODY_OT_dismiss.bl_idname, text="", icon="X")

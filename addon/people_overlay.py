@@ -19,8 +19,6 @@ _handles: list[tuple[type, object]] = []
 
 
 def register() -> None:
-    if bpy.app.background:
-        return  # there is nothing to draw on
     for space in (bpy.types.SpaceImageEditor, bpy.types.SpaceClipEditor):
         _handles.append((space, space.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")))
 

@@ -48,21 +48,37 @@ def picture(tmp_path):
 
 
 def registered(bpy):
-    from recover_body.addon import jobs
+    from recover_body.addon import jobs, people_overlay
 
     kinds = {n for n in dir(bpy.types) if "recover_body" in n.lower()}
     operators = {n for n in dir(bpy.ops) if n == NAME} and set(dir(bpy.ops.recover_body))
-    handlers = [h for h in bpy.app.handlers.load_pre if h.__module__.startswith(NAME)]
-    return kinds, operators, hasattr(bpy.types.Scene, NAME), handlers, bpy.app.timers.is_registered(jobs._tick)
+    every_list = (getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers))
+    handlers = [h for some in every_list if isinstance(some, list) for h in some if h.__module__.startswith(NAME)]
+    keys = [
+        item.idname
+        for keymap in bpy.context.window_manager.keyconfigs.addon.keymaps
+        for item in keymap.keymap_items
+        if item.idname.startswith(NAME)
+    ]
+    on_types = {name for kind in (bpy.types.Scene, bpy.types.Object) for name in dir(kind) if NAME in name}
+    ticking = bpy.app.timers.is_registered(jobs._tick)
+    return kinds, operators, on_types, handlers, keys, len(people_overlay._handles), ticking, children()
+
+
+def children():
+    """Processes that this one started and that still run."""
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    return listing.read_text().split() if listing.exists() else []
 
 
 def test_register_unregister_register_leaves_nothing(bpy):
     before = registered(bpy)
     for _ in range(3):
         with Enabled():
-            kinds, operators, settings, handlers, _ = registered(bpy)
-            assert {"RECOVER_BODY_OT_recover", "RECOVER_BODY_PT_view3d"} <= kinds
-            assert {"recover", "cancel"} <= operators and settings and len(handlers) == 1
+            kinds, operators, settings, handlers, keys, boxes, _, _ = registered(bpy)
+            assert {"RECOVER_BODY_OT_recover", "RECOVER_BODY_PT_view3d", "RECOVER_BODY_FH_footage"} <= kinds
+            assert {"recover", "cancel"} <= operators and NAME in settings and handlers
+            assert keys == ["recover_body.cancel"] and boxes == 2
         assert registered(bpy) == before
 
 
