@@ -23,6 +23,8 @@ class RECOVER_BODY_OT_export(bpy.types.Operator):
     bl_options = {"REGISTER"}  # nothing in the scene changes, so there is nothing to undo
 
     filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    filter_glob: StringProperty(default=";".join(f"*{made.suffix}" for made in FORMATS.values()), options={"HIDDEN"})
     kind: EnumProperty(name="Format", items=[(key, made.title, made.about) for key, made in FORMATS.items()])
     rig: StringProperty(name="Rig", description="Empty: everybody", options={"SKIP_SAVE", "HIDDEN"})
 

@@ -61,12 +61,14 @@ def register() -> None:
     people_overlay.register()
     keymap.register()
     bpy.app.handlers.load_pre.append(jobs.before_loading)
+    bpy.app.handlers.load_post.append(result_properties.after_loading)
     bpy.app.handlers.save_pre.append(take_store.follow_blend)
 
 
 def unregister() -> None:
     """The same backwards; also ends the engine and the timer."""
     bpy.app.handlers.save_pre.remove(take_store.follow_blend)
+    bpy.app.handlers.load_post.remove(result_properties.after_loading)
     bpy.app.handlers.load_pre.remove(jobs.before_loading)
     tasks.stop()
     doctor.forget()

@@ -10,6 +10,10 @@ from ..wire.messages import CameraHint
 from ..wire.motion import MotionOptions
 from ..wire.take import Take
 
+DONE = "recover_body_done"
+"""Custom property of a recovery's collection: gaps filled, ground found, feet locked, seconds of smoothing (or
+`_AUTOMATIC`), focal length and the picture's longer side in pixels."""
+_AUTOMATIC = -1.0
 PROPERTY = "recover_body"
 """`collection.recover_body` holds the settings."""
 
@@ -62,6 +66,8 @@ class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
     )
     focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
     everybody: BoolProperty(name="Bring All Back", description="Also draw people of the take whose rigs were deleted")
+    is_remembered: BoolProperty(options={"HIDDEN"})
+    """Whether the settings say what was done to what is drawn."""
 
     def motion(self) -> MotionOptions:
         """The settings as a request has them."""
@@ -75,22 +81,39 @@ class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
         return CameraHint(fx_px=self.focal_px) if self.focal == "PX" else CameraHint()
 
 
-def remember(collection: bpy.types.Collection, take: Take) -> None:
-    """Let the settings say what was done to `take`; nothing happens where the add-on is not enabled."""
-    settings = getattr(collection, PROPERTY, None)
-    if settings is None:
-        return
+def note_facts(collection: bpy.types.Collection, take: Take) -> None:
+    """Leave on a recovery's collection what was done to its motion, and its lens: also where no add-on is enabled."""
     motion, lens = take.motion, take.camera
-    settings.fill_gaps, settings.ground, settings.foot_lock = motion.fill_gaps, motion.ground, motion.foot_lock
-    if motion.smoothing_s is None:
+    smoothing_s = _AUTOMATIC if motion.smoothing_s is None else motion.smoothing_s
+    switches = [float(flag) for flag in (motion.fill_gaps, motion.ground, motion.foot_lock)]
+    collection[DONE] = [*switches, smoothing_s, float(lens.fx_px[0]), float(max(lens.width, lens.height))]
+
+
+def remember(collection: bpy.types.Collection) -> None:
+    """Let the settings say what was done; nothing happens where the add-on is not enabled."""
+    settings = getattr(collection, PROPERTY, None)
+    if settings is None or DONE not in collection:
+        return
+    fill_gaps, ground, foot_lock, smoothing_s, focal_px, longer_side_px = collection[DONE]
+    settings.fill_gaps, settings.ground, settings.foot_lock = bool(fill_gaps), bool(ground), bool(foot_lock)
+    if smoothing_s == _AUTOMATIC:
         settings.smoothing = "AUTO"
-    elif motion.smoothing_s == 0:
+    elif smoothing_s == 0:
         settings.smoothing = "OFF"
     else:
-        settings.smoothing, settings.smoothing_s = "SECONDS", motion.smoothing_s
-    settings.focal, settings.everybody = "KEEP", False
-    settings.focal_px = float(lens.fx_px[0])
-    settings.focal_mm = settings.focal_px / max(lens.width, lens.height) * settings.sensor_mm
+        settings.smoothing, settings.smoothing_s = "SECONDS", smoothing_s
+    settings.focal, settings.everybody, settings.is_remembered = "KEEP", False, True
+    settings.focal_px = focal_px
+    settings.focal_mm = focal_px / longer_side_px * settings.sensor_mm
+
+
+@bpy.app.handlers.persistent
+def after_loading(*_) -> None:
+    """A file that was drawn where the add-on was not enabled, on a farm for instance."""
+    for collection in bpy.data.collections:
+        settings = getattr(collection, PROPERTY, None)
+        if settings is not None and DONE in collection and not settings.is_remembered and collection.library is None:
+            remember(collection)
 
 
 CLASSES = (RECOVER_BODY_PG_result,)

@@ -18,6 +18,7 @@ from ..wire.amass import BACKEND as AMASS
 from ..wire.messages import Recovery
 from .errors import DrawError
 from .frame_marks import mark_bad_frames
+from .result_properties import note_facts, remember
 from .scene_animation import set_time
 from .scene_body import DrawnBody, draw_body
 from .scene_camera import draw_camera, frame_scene
@@ -56,6 +57,7 @@ def draw_recovery(
         camera = draw_camera(take, image, fresh, timeline) if take.backend != AMASS else None
         bodies = tuple(draw_body(rigs[p.id], p, take, fresh, timeline) for p in take.people if p.id in rigs)
         fresh[SOURCE], fresh[TIMELINE] = take.source, timeline.to_numbers()
+        note_facts(fresh, take)
         fresh[FRAMES] = len(take.frame_numbers)
         fresh[BACKEND], fresh[NOTES] = f"{take.backend} ({take.device})", "\n".join(take.notes)
         if camera is not None:
@@ -63,6 +65,7 @@ def draw_recovery(
         for body in bodies:
             body.rig[ROLE], body.mesh[ROLE] = f"rig {body.person_id}", f"mesh {body.person_id}"
     collection = put_in_place(fresh, scene)
+    remember(collection)
     if camera is not None:
         frame_scene(scene, camera, take.camera)
     set_time(scene, take, timeline)

@@ -18,7 +18,6 @@ import bpy
 
 from ..wire.take import Take, TakeError, read_take, write_take
 from .errors import SourceError
-from .result_properties import remember
 
 TAKE = "recover_body_take"
 """Custom property of a recovery's collection: path of its take, relative (//) where it lies beside the .blend."""
@@ -29,7 +28,6 @@ def keep_take(take: Take, collection: bpy.types.Collection, notes: list[str]) ->
     """Write `take` for the recovery in `collection`. Where there is no room for it, `notes` gets a sentence."""
     blend = bpy.data.filepath
     folder = Path(blend).parent / _FOLDER if blend else _user_folder()
-    remember(collection, take)
     try:
         path = _write_hashed(take, folder)
     except OSError as error:

@@ -96,6 +96,22 @@ def test_a_recovery_keeps_its_take(bpy, addon, picture, tmp_path):  # noqa: F811
         bpy.ops.recover_body.rerun()
 
 
+def test_a_file_drawn_elsewhere_says_what_was_done(bpy, _enabled, empty_file, tmp_path):
+    """A farm draws without the add-on; where the file is opened with it, an update changes only what is asked for."""
+    from recover_body.wire.motion import MotionOptions
+
+    made = sample(3, frames=3)
+    take = replace(made.recovery.take, motion=MotionOptions(smoothing_s=0.25, foot_lock=False))
+    _enabled.unregister()
+    draw(replace(made, recovery=replace(made.recovery, take=take)))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "farm.blend"))
+    _enabled.register()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "farm.blend"))
+    settings = collection_of(bpy).recover_body
+    assert settings.motion() == take.motion and settings.focal == "KEEP"
+    assert settings.focal_px == pytest.approx(take.camera.fx_px[0])
+
+
 def test_an_imported_take_is_drawn_as_it_is(bpy, imported):
     for number in range(2):
         plan = imported.recovery.rigs[number]
