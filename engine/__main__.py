@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from .errors import RecoverError, as_expected
+from ..wire.errors import ExpectedFailure
+from .errors import as_expected
 
 INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143  # 128 + number of the signal, as shells have it
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(arguments)
         return options.run(options)
-    except (RecoverError, ModuleNotFoundError) as error:
+    except (ExpectedFailure, ModuleNotFoundError) as error:
         expected = as_expected(error, "the command")
         print(f"recover-body: {expected.sentence}\n{expected.remedy}", file=sys.stderr)
         return expected.exit_code

@@ -131,7 +131,8 @@ class TorchRunner:
                     self._flat(kept)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # The thread that prepares the next crops goes on meanwhile, and may.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 answer = self._flat(kept)
             self._graphs[len(inputs)] = graph, kept, answer
         graph, kept, answer = self._graphs[len(inputs)]

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,11 @@ def export(backend: CropNetworkBackend, path: Path, int8: bool, progress: Progre
     made_of = {"network": backend.name, "weights": backend.checksums()}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".exporting-", dir=path.parent) as staging, hushed_libraries():
+        with (
+            tempfile.TemporaryDirectory(prefix=".exporting-", dir=path.parent) as staging,
+            hushed_libraries(),
+            warnings.catch_warnings(action="ignore"),
+        ):
             made, done = Path(staging, path.name), usual_path(backend.name, int8=False)
             if not int8:
                 _translate(backend, made, progress)

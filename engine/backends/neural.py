@@ -230,11 +230,11 @@ class CropNetworkBackend:
 
     def _notes(self, has_smpl: bool) -> tuple[str, ...]:
         shape = (
-            "the shape was carried over from SMPL by bone lengths, stature and volume"
+            "the shape was carried over from SMPL by bones, stature, volume and surface"
             if has_smpl
             else f"no SMPL body is imported, so the shape was estimated from the picture ({SMPL_BODY} would tell more)"
         )
-        notes = [f"The pose is {self.title}'s, carried by the free body; {shape}."]
+        notes = [f"The pose is {self.title}'s, joint by joint; {shape}."]
         if not weights.find(self.entries[0]).commercial:
             notes.append(f"Made with {self.title}'s weights, whose terms allow no commercial use.")
         return tuple(notes)

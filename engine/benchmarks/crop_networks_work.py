@@ -159,7 +159,7 @@ def _rounding(network: nn.Module, dtype: torch.dtype) -> TorchRunner:
             layer.register_forward_hook(lambda _, __, output: rounded(output))
     backbone.patch_weight, decoder.to_kv = rounded(backbone.patch_weight), rounded(decoder.to_kv)
     backbone.register_forward_pre_hook(lambda _, inputs: tuple(map(rounded, inputs)))
-    decoder.register_forward_pre_hook(lambda _, inputs: tuple(map(rounded, inputs)))
+    decoder.register_forward_pre_hook(lambda _, inputs: (rounded(inputs[0]), *inputs[1:]))
     return runner
 
 

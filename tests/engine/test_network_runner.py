@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from recover_body.engine import network_runner
+from recover_body.engine.__main__ import main
 from recover_body.engine.benchmarks import crop_networks_work
 from recover_body.engine.errors import BadRequest
 from recover_body.engine.network_runner import NumbersOverflowed, Settings, TorchRunner
+from recover_body.models.hmr2 import PREFIXES, Hmr2, Hmr2Config
 from recover_body.models.tokenhmr import TokenHmr, TokenHmrConfig
 from recover_body.tests.models.test_inference import network
 from recover_body.tests.models.weight_files import small_state
@@ -119,6 +121,8 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path))
     config = TokenHmrConfig.from_states(small_state("tokenhmr"), small_state("tokenizer"))
     monkeypatch.setitem(crop_networks_work._BUILT, "tokenhmr", lambda: TokenHmr(config))
+    state = {name: t for name, t in small_state("hmr2").items() if name.startswith(PREFIXES)}
+    monkeypatch.setitem(crop_networks_work._BUILT, "hmr2", lambda: Hmr2(Hmr2Config.from_state(state)))
 
 
 def test_the_benchmark_tells_what_was_measured(small):
@@ -134,20 +138,21 @@ def test_the_benchmark_tells_what_was_measured(small):
     assert "generated weights" in told and "| batch |" in told
 
 
-def test_the_benchmark_compares_16_bits_with_32(small):
+@pytest.mark.parametrize("name", ["tokenhmr", "hmr2"])
+def test_the_benchmark_compares_16_bits_with_32(small, name):
     off = {}
     for dtype in ("bf16", "fp16"):
-        found = crop_networks_work.measure("tokenhmr", (1,), dtype=dtype, accuracy="only")
+        found = crop_networks_work.measure(name, (1,), dtype=dtype, accuracy="only")
         off[dtype] = found["against fp32"]["vertex mm"]
         assert "rows" not in found and "Against fp32" in crop_networks_work.in_words(found)
     assert 0 < 4 * off["fp16"] < off["bf16"] < 20  # eight times as fine
 
 
-def test_imported_weights_are_asked_for_by_name(small):
-    from recover_body.models.errors import NotImported
-
-    with pytest.raises(NotImported):
-        crop_networks_work.measure("tokenhmr", (1,), "imported")
+@pytest.mark.parametrize("options", [["--weights", "imported"], ["--runtime", "onnx"]])
+def test_imported_weights_that_are_not_there_are_3(small, options, capsys):
+    assert main(["bench", "tokenhmr", "--batch", "1", *options]) == 3
+    told = capsys.readouterr().err
+    assert "has not been imported" in told and "https://tokenhmr.is.tue.mpg.de" in told
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,15 @@ def test_everybody_becomes_a_body_in_one_camera(imported, scene, backend):
     assert len(recover(backend(), scene, people="largest").people) == 1
 
 
+def test_in_16_bits_it_goes_the_same_way(imported, scene, monkeypatch):
+    exact = recover(Hmr2Backend(), scene)
+    monkeypatch.setenv("RECOVER_BODY_DTYPE", "bf16")
+    bodies = recover(Hmr2Backend(), scene)
+    assert "bf16" in bodies.versions["network"] and "fp32" in exact.versions["network"]
+    for ours, theirs in zip(bodies.people, exact.people, strict=True):
+        assert np.abs(ours.pose - theirs.pose).max() > 0 and np.median(np.abs(ours.pose - theirs.pose)) < 0.02
+
+
 def test_limbs_that_were_not_seen_are_the_networks_guess(imported, scene, monkeypatch):
     (whole, *_) = neural.detect.find_people(None)
     whole.visibility[25:] = 0  # from the knees down
