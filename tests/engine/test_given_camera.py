@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from recover_body.engine import clips, drift, given_camera
+from recover_body.engine.__main__ import main
 from recover_body.engine.drift import Drift
 from recover_body.engine.errors import BadRequest, UnreadableCamera
 from recover_body.engine.frames import Footage
 from recover_body.models.rotations import rotvec_to_matrix
 from recover_body.wire.messages import FrameRange, GivenCamera, MotionOptions, RecoverRequest
-from recover_body.wire.take import CameraTrack
+from recover_body.wire.take import CameraTrack, read_take
 
 WIDTH, HEIGHT = 640, 360
 
@@ -157,3 +159,22 @@ def test_drift_begins_anew_after_a_cut_and_owns_up_to_not_knowing() -> None:
     meter.cut()
     meter.see(2, flat, [])
     assert meter.per_frame_px(3, [2])[2] == 0
+
+
+def test_from_the_command_line(tmp_path) -> None:
+    for number in range(1, 5):
+        Image.new("RGB", (WIDTH, HEIGHT), (90, 100, 110)).save(tmp_path / f"shot_{number:03}.png")
+    given, out = turning([1, 4]), tmp_path / "out"
+    track = given.track
+    np.savez(
+        tmp_path / "a.npz", frames=given.frame_numbers, fx_px=track.fx_px, T_world_camera=track.T_world_camera,
+        width=WIDTH, height=HEIGHT,
+    )  # fmt: skip
+    asked = ["recover", str(tmp_path / "shot_%03d.png"), "--out", str(out), "--backend", "fake"]
+    assert main([*asked, "--camera-track", str(tmp_path / "a.npz")]) == 0
+    take = read_take(out / "shot_%03d.take.npz")
+    np.testing.assert_allclose(take.camera.fx_px, [601, 602, 603, 604])
+    np.testing.assert_allclose(take.camera.T_world_camera, turning([1, 2, 3, 4]).track.T_world_camera, atol=1e-6)
+    assert main([*asked, "--camera-track", str(tmp_path / "none.npz")]) == 2
+    with pytest.raises(SystemExit):
+        main([*asked, "--camera-track", str(tmp_path / "a.npz"), "--focal-mm", "35"])
