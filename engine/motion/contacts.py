@@ -35,7 +35,7 @@ class Limits:
     """Shorter contacts, and shorter breaks in one, are noise."""
 
 
-FOOT = Limits(begin_m_s=0.25, end_m_s=0.40, begin_m=0.06, end_m=0.09, shortest_s=0.08)
+FOOT = Limits(begin_m_s=0.30, end_m_s=0.50, begin_m=0.06, end_m=0.09, shortest_s=0.08)
 ON_STEP = replace(FOOT, shortest_s=0.25)
 """Feet stop for a moment at the top of a jump, too."""
 HAND = Limits(begin_m_s=0.15, end_m_s=0.30, begin_m=0.08, end_m=0.12, shortest_s=0.2)

@@ -17,7 +17,7 @@ from .leg_ik import LEGS, move_ankles
 from .placed import PlacedMotion
 from .root_path import root_shift
 
-FADE_S = 0.2
+FADE_S = 0.25
 """How long before and after a contact a leg is led to it and let go."""
 SURE_M_S = 0.2
 """At this speed a contact counts a quarter for the root."""

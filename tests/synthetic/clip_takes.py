@@ -82,8 +82,7 @@ def labelled(name: str, seed: int = 1, seconds: float = 60.0, alone: bool = True
         made = label_of(name, seed, seconds)
         write_take(kept, recover_label(made, seed))
         np.savez(truth, **_packed(made))
-    with np.load(truth, allow_pickle=False) as data:
-        label = _unpacked(name, data)
+    label = read_label(truth)
     if alone and not single.exists():
         frames, joints, focal_px = recover_alone(label, seed)
         np.savez(single, frames=frames, joints=joints, focal_px=focal_px)
@@ -99,10 +98,12 @@ def _packed(label: Label) -> dict:
     return {name: getattr(label, name) for name in names} | camera
 
 
-def _unpacked(name: str, data) -> Label:
-    camera = Camera(WIDTH, HEIGHT, float(data["lens_mm"]), data["T_world_camera"])
-    body_name, fps = str(data["body_name"]), float(data["fps"])
-    return Label(name, body_name, data["betas"], data["pose"], data["pelvis_world"], camera, fps)
+def read_label(path: Path) -> Label:
+    """A label from the cache."""
+    with np.load(path, allow_pickle=False) as data:
+        camera = Camera(WIDTH, HEIGHT, float(data["lens_mm"]), data["T_world_camera"])
+        body_name, fps = str(data["body_name"]), float(data["fps"])
+        return Label(path.stem, body_name, data["betas"], data["pose"], data["pelvis_world"], camera, fps)
 
 
 def recover_label(label: Label, seed: int) -> Take:
