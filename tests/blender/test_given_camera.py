@@ -7,7 +7,9 @@ import pytest
 from recover_body.wire.frames import project, transform
 from recover_body.wire.messages import FrameRange
 
+from ..addon.test_client import write_picture
 from .sample import camera, level_camera, sample
+from .test_jobs import addon  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -135,3 +137,22 @@ def test_a_solved_clip(bpy, tmp_path):
         pose = given.track.T_world_camera[row]
         found = project(transform(np.linalg.inv(pose), bundles), given.track.intrinsics(row))
         assert np.abs(found - seen[row, shown]).max() < 0.05, "solved points lie on their markers"
+
+
+def test_people_come_to_stand_before_the_scenes_own_camera(bpy, addon, tmp_path):  # noqa: F811
+    """The camera stays the scene's, and through it the person is where the (fake) backend saw one: in the middle."""
+    scene, settings = bpy.context.scene, bpy.context.scene.recover_body
+    mine = bpy.data.objects.new("mine", bpy.data.cameras.new("mine"))
+    scene.collection.objects.link(mine)
+    mine.location, mine.rotation_euler, mine.data.lens = (3.0, -5.0, 1.2), (np.radians(90), 0.0, np.radians(30)), 40.0
+    scene.camera, settings.focal = mine, "SCENE"
+    bpy.context.view_layer.update()
+    settings.filepath = str(write_picture(tmp_path / "photo.png"))
+    assert bpy.ops.recover_body.recover() == {"FINISHED"}
+    assert scene.camera == mine and tuple(mine.location) == (3.0, -5.0, pytest.approx(1.2))
+    drawn = next(o for o in scene.objects if o.get("recover_body_role") == "camera")
+    assert np.allclose(drawn.matrix_world, mine.matrix_world, atol=1e-5)
+    assert drawn.data.lens / drawn.data.sensor_width == pytest.approx(40.0 / 36.0, rel=1e-5)
+    rig = next(o for o in scene.objects if o.type == "ARMATURE")
+    pelvis = np.array(mine.matrix_world.inverted() @ (rig.matrix_world @ rig.pose.bones["pelvis"].head))
+    assert pelvis[2] < -1 and np.abs(pelvis[:2] / pelvis[2]).max() < 0.1
