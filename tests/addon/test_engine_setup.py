@@ -167,7 +167,7 @@ def as_arguments(chosen):
     ]
 
 
-def wait_until(happened, child=None, limit_s=60):
+def wait_until(happened, child=None, limit_s=180):
     deadline = time.monotonic() + limit_s
     while not happened():
         assert time.monotonic() < deadline and (child is None or child.poll() is None), "it did not happen"
