@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 
 import bpy
 
@@ -204,6 +205,8 @@ def draw_text(layout, context, text: str, icon: str = "NONE") -> None:
     text = tr(text) if "{" not in text else text
     letters = max(20, int(context.region.width / (_PIXELS_PER_LETTER * context.preferences.system.ui_scale)))
     letters -= 0 if icon == "NONE" else _LETTERS_PER_ICON
+    if any(unicodedata.east_asian_width(letter) == "W" for letter in text):
+        letters //= 2
     column = layout.column(align=True)
     column.scale_y = 0.8
     lines = [line for part in text.splitlines() for line in textwrap.wrap(part, letters)]
