@@ -202,7 +202,7 @@ def _time_text(seconds: float) -> str:
 
 def draw_text(layout, context, text: str, icon: str = "NONE") -> None:
     """Several lines, translated as a whole and then broken to the width of the sidebar."""
-    text = tr(text) if "{" not in text else text
+    text = tr(text)
     letters = max(20, int(context.region.width / (_PIXELS_PER_LETTER * context.preferences.system.ui_scale)))
     letters -= 0 if icon == "NONE" else _LETTERS_PER_ICON
     if any(unicodedata.east_asian_width(letter) == "W" for letter in text):

@@ -20,7 +20,8 @@ _NAME = __package__
 
 def tr(text: str, **values: object) -> str:
     """The text in the language of the interface, with the values put in."""
-    return bpy.app.translations.pgettext_iface(text).format(**values)
+    translated = bpy.app.translations.pgettext_iface(text)
+    return translated.format(**values) if values else translated
 
 
 def register() -> None:
