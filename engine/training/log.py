@@ -121,25 +121,26 @@ def draw_curves(rows: list[dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = dict.fromkeys(name for row in rows for name in row if name not in (STEP, SECONDS))
-    plots = list(dict.fromkeys(name.removeprefix(_EVALUATED) for name in names))
+    plots = [name for name in dict.fromkeys(name.removeprefix(_EVALUATED) for name in names) if name != "score"]
     columns = min(4, len(plots))
     lines = -(-len(plots) // columns)
     figure = Figure(figsize=(4 * columns, 2.8 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     for index, plot in enumerate(plots):
         axes = figure.add_subplot(lines, columns, index + 1)
-        values = []
+        values, drawn = [], 0
         for name, style, label in ((plot, "-", "training"), (_EVALUATED + plot, "o-", "held out")):
             points = [(row[STEP], row[name]) for row in rows if name in row and math.isfinite(row[name])]
             if points:
                 axes.plot(*zip(*points, strict=True), style, markersize=3, linewidth=1.2, label=label)
                 values += [value for _, value in points]
+                drawn += 1
         axes.set_title(plot, fontsize=10)
         if values and min(values) > 0 and max(values) > 20 * min(values):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
-        if index == 0:
+        if drawn == 2:
             axes.legend(fontsize=8)
     beside = path.with_suffix(".part.png")
     figure.savefig(beside, dpi=100)

@@ -148,6 +148,8 @@ def train(recipe: Recipe, settings: Settings, folder: Path, tally: Tally, *, res
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.has_idle_parameters)],
     )
     place = Place(accelerator.process_index, accelerator.num_processes)
+    if place.count > 1 and accelerator.device.type == "cuda":
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(recipe.model)  # in place; statistics of all processes together
     # It warns of tensors with two names, which it saves once and loads twice.
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     set_seed(settings.seed)

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("accelerate", reason="Training needs accelerate: run `python dev.py setup`.")
 
 from recover_body.engine.__main__ import main
+from recover_body.engine.training.data.tar_set import TarSet
 from recover_body.tests.engine import training_samples
 
 pytestmark = pytest.mark.slow
@@ -22,11 +23,11 @@ def samples(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def motions(tmp_path_factory):
-    """Poses of the distribution that the pictures show."""
-    path = tmp_path_factory.mktemp("motions") / "normal.npz"
-    poses = np.random.default_rng(0).normal(0, 0.25, (4000, 22, 3))
-    np.savez(path, poses=poses, clip_start=np.arange(0, 4001, 100), clip_name=[f"pose_{n}" for n in range(40)])
+def motions(samples, tmp_path_factory):
+    """The poses that the pictures show: words for others are of no use here."""
+    path, dataset = tmp_path_factory.mktemp("motions") / "shown.npz", TarSet(samples)
+    poses = [dataset.people(n)[0].camera.pose[1:22] for n in range(len(dataset))]
+    np.savez(path, pose_body=np.reshape(poses, (len(poses), 63)))
     return path
 
 
@@ -42,7 +43,7 @@ def fall(rows: list[dict[str, float]], name: str = "loss") -> float:
 
 
 def test_tokenhmr(samples, motions, tmp_path):
-    log_of("tokenizer", tmp_path / "words", "--data", motions, "--steps", 300)
+    log_of("tokenizer", tmp_path / "words", "--data", motions, "--val", motions, "--steps", 600)
     words = tmp_path / "words" / "weights.safetensors"
     rows = log_of("tokenhmr", tmp_path / "run", "--data", samples, "--tokenizer", words, "--no-augment")
     assert fall(rows) >= 0.9
