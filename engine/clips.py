@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -147,7 +147,7 @@ def _position(times: np.ndarray, time: int | None) -> int | None:
     return position if position < len(times) and times[position] == time else None
 
 
-def ahead(pictures: Iterator[Item]) -> Iterator[Item]:
+def ahead(pictures: Iterator[Item]) -> Generator[Item, None, None]:
     """The same pictures, or what was made of them, a few ahead in a thread of their own."""
     ready: queue.Queue = queue.Queue(AHEAD)
     stopped = threading.Event()

@@ -58,9 +58,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
         metavar="OUT",
         help="the file to write; without OUT it goes where RECOVER_BODY_RUNTIME=onnx (or onnx-int8) finds it",
     )
-    exporting.add_argument(
-        "--int8", action="store_true", help="the backbone's products in 8 bits: a quarter of the file"
-    )
+    exporting.add_argument("--int8", action="store_true", help="the backbone's products in 8 bits: a third of the size")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="one JSON object per line")
         action.set_defaults(run=run)
@@ -170,10 +168,12 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from .backends import registry
+    from .backends.neural import CropNetworkBackend
     from .onnx_export import export
     from .onnx_runner import usual_path
 
     backend = next(each for each in registry.all_backends() if each.name == args.network)
+    assert isinstance(backend, CropNetworkBackend)
     path = args.onnx or usual_path(args.network, args.int8)
     bar = _Progress(args.json)
     try:

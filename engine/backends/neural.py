@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..network_runner import TorchRunner
     from ..onnx_runner import OnnxRunner
 
-    Inputs = np.ndarray | torch.Tensor
+    Inputs: TypeAlias = np.ndarray | torch.Tensor
 
 NETWORK_CONFIDENCE, GUESS_CONFIDENCE = 0.8, 0.3
 """Of joints whose limb was seen, and of those where the network continues what it saw."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ from ..onnx_runner import OnnxRunner, usual_path
 from . import recipe
 from .crop_networks import COMPARED, FLOP_PER_CROP
 
-_BUILT = {"tokenhmr": lambda: TokenHmr(TokenHmrConfig()), "hmr2": lambda: Hmr2(Hmr2Config())}
+_BUILT: dict[str, Callable[[], nn.Module]] = {
+    "tokenhmr": lambda: TokenHmr(TokenHmrConfig()),
+    "hmr2": lambda: Hmr2(Hmr2Config()),
+}
 
 
 def measure(
@@ -51,7 +54,7 @@ def measure(
     found: dict[str, Any] = {"benchmark": name, "gflop per crop": FLOP_PER_CROP / 1e9}
     if accuracy != "only":
         roof = recipe.matmul_flops(DTYPES[settings.dtype], settings.device)
-        found["roofline TFLOP/s"] = round(roof / 1e12, 4)
+        found["roofline TFLOP/s"] = round(roof / 1e12, 6)
         if settings == Settings(torch.device("cpu")):
             found["plain ViT-H, ms per crop"] = _plain_backbone_ms(network, crops[: batches[0]])
         found["rows"] = [_row(runner, crops[:size], settings.device, roof) for size in batches]
@@ -80,8 +83,8 @@ def _row(runner: TorchRunner | OnnxRunner, crops: np.ndarray, where: torch.devic
         "ms per crop": round(1e3 * spent / size, 3),
         "ms per batch": round(1e3 * spent, 2),
         "crops/s": round(size / spent, 2),
-        "TFLOP/s": round(FLOP_PER_CROP * size / spent / 1e12, 3),
-        "roofline": round(FLOP_PER_CROP * size / spent / roof, 3),
+        "TFLOP/s": round(FLOP_PER_CROP * size / spent / 1e12, 6),
+        "roofline": round(FLOP_PER_CROP * size / spent / roof, 4),
         "peak GB": _gigabytes(recipe.peak_bytes()),
     }
 
