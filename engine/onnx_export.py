@@ -95,7 +95,7 @@ def _quantise(source: Path, target: Path, progress: Progress) -> None:
         source,
         target,
         per_channel=True,
-        weight_type=QuantType.QInt8,
+        weight_type=QuantType.QUInt8,  # signed ones overflow in processors without VNNI
         nodes_to_quantize=chosen,
         use_external_data_format=True,
     )

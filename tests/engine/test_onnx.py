@@ -61,8 +61,8 @@ def test_8_bits_are_smaller_and_near(data, monkeypatch):
     exact = TokenHmrBackend().answer(CROPS)
     monkeypatch.setenv("RECOVER_BODY_RUNTIME", "onnx-int8")
     answer = TokenHmrBackend().answer(CROPS)
-    assert 1e-4 < np.abs(answer.rotations - exact.rotations).mean() < 0.05
-    assert np.abs(answer.crop_camera - exact.crop_camera).max() < 0.05
+    assert 1e-4 < np.abs(answer.rotations - exact.rotations).mean() < 0.015
+    assert np.abs(answer.crop_camera - exact.crop_camera).max() < 0.02
     small, large = (data / "models" / "exported" / f"tokenhmr{kind}.onnx.data" for kind in ("-int8", ""))
     assert small.stat().st_size < large.stat().st_size
 
