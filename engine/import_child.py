@@ -9,6 +9,7 @@ connection, and writes nowhere but in the staging folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -70,6 +71,9 @@ def main() -> int:
     sys.path[:] = job["python_path"]
 
     import torch  # noqa: F401  before the door closes
+
+    with contextlib.suppress(ModuleNotFoundError):
+        import onnxruntime  # noqa: F401
 
     from ..models.errors import ModelsError
     from ..models.weights_convert import convert

@@ -37,7 +37,7 @@ class Entry:
     id: str
     title: str
     kind: str
-    """"network" or "body"."""
+    """"network", "body" or "detector" (an exported network, kept as it is)."""
     files: tuple[str, ...]
     where: str
     licence: str

@@ -10,6 +10,8 @@ import datetime
 import importlib
 import json
 import re
+import shutil
+import tempfile
 import types
 import zipfile
 from collections.abc import Callable
@@ -17,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import safe_pickle, tensor_file
+from . import detector_files, safe_pickle, tensor_file
 from .body_files import BodyFileError, read_body_file
 from .body_pickle import load_arrays
 from .errors import DamagedFile, ModelsError, UnknownFile, UnusableFile, WrongTensors
 from .safe_pickle import StoredTensor
-from .weights import FORMAT, MANIFEST, Entry, all_entries
+from .weights import FORMAT, MANIFEST, Entry, all_entries, find
 from .weights_sources import Brought, everything
 
 Progress = Callable[[str, float], None]
@@ -68,6 +70,8 @@ def _convert_one(brought: Brought, staging: Path, made: dict[str, str], progress
     if suffix in (".yaml", ".yml"):
         _check_settings(brought)
         return None
+    if suffix == ".onnx":
+        return _convert_detector(brought, staging, made)
     if zipfile.is_zipfile(brought.path):
         with zipfile.ZipFile(brought.path) as archive:
             if safe_pickle.is_torch_file(archive):
@@ -160,6 +164,22 @@ def _network(entry: Entry) -> types.ModuleType:
     """The module that knows what a complete file holds."""
     name = {"tokenhmr-tokenizer": "pose_tokens", "depth-anything": "depth_anything"}.get(entry.id, entry.id)
     return importlib.import_module(f".{name}", __package__)
+
+
+def _convert_detector(brought: Brought, staging: Path, made: dict[str, str]) -> str:
+    """An exported network stays as it is; it is opened where it will lie, so that nothing beside it is missed later."""
+    path = Path(tempfile.mkdtemp(dir=staging)) / "network.onnx"
+    shutil.copyfile(brought.path, path)
+    entry_id = detector_files.recognised(path, brought.name)
+    if entry_id is None:
+        raise UnknownFile(f"{brought.name} is none of the files that Recover Body knows.")
+    entry = find(entry_id)
+    _refuse_second(entry, brought, made)
+    folder = staging / entry.id
+    folder.mkdir()
+    shutil.copyfile(path, folder / path.name)
+    _write_manifest(entry, folder / path.name, tensor_file.sha256_of(folder / path.name), 0, brought)
+    return entry.id
 
 
 def _convert_body(brought: Brought, staging: Path, made: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...models.body_model import BodyModel, load_body
 from ...wire.messages import RecoverRequest
-from .. import camera_depth
+from .. import camera_depth, rtm
 from ..camera_refine import HeldFit
 from ..cameras import Pinhole
 from ..chosen import pick_tracks
@@ -90,7 +90,9 @@ def _look(backend: WholeBodyBackend, footage: Footage, tracks: list[Track], repo
     waiting: list[tuple[list[tuple[int, Sighting]], Any]] = []
     whole, done = sum(len(track.sightings) for track in tracks), 0
     for here, image in _frames(footage, tracks):
-        waiting.append((here, backend.prepare(image, [sighting for _, sighting in here], in_whole)))
+        surer = rtm.with_points(image, [sighting for _, sighting in here])
+        here = [(person, sighting) for (person, _), sighting in zip(here, surer, strict=True)]
+        waiting.append((here, backend.prepare(image, surer, in_whole)))
         done += len(here)
         if sum(len(people) for people, _ in waiting) >= TOGETHER or done == whole:
             report("network", _FOLLOWED + (_LOOKED - _FOLLOWED) * done / whole, f"{done} of {whole} views")

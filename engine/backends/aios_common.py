@@ -11,7 +11,7 @@ import numpy as np
 from ...models import weights
 from ...models.body_model import BodyModel, load_body
 from ...wire.messages import RecoverRequest
-from .. import camera_depth, detect
+from .. import camera_depth, detect, rtm
 from ..cameras import Pinhole
 from ..chosen import pick_people
 from ..detect import Detection
@@ -72,7 +72,7 @@ class WholeBodyBackend:
         (image,) = footage.images
         if image is None:
             raise UnreadableClip(f"That frame of {footage.name} cannot be decoded.", "Choose another frame.")
-        found = detect.find_people(image, only_largest=request.people == "largest" and not request.chosen)
+        found = rtm.find_people(image, only_largest=request.people == "largest" and not request.chosen)
         people = pick_people(found, int(footage.frame_numbers[0]), request)
         if not people:
             return Bodies((), camera)
@@ -111,7 +111,9 @@ class WholeBodyBackend:
         from .blade_networks import checksums
 
         notes = (*self._notes(smplx is not None), *camera_notes(camera), *notes)
-        return Bodies(tracks, camera, notes, device_in_words(), detect.versions() | checksums(*self.entries))
+        return Bodies(
+            tracks, camera, notes, device_in_words(), detect.versions() | checksums(*self.entries, *rtm.in_use())
+        )
 
     def own_words(self, answer: Answer, row: int) -> str:
         """What the network said of SMPL-X's own shape and expression, for whoever has that body."""

@@ -92,7 +92,8 @@ def test_list_shows_terms_and_sources(data):
     assert "no commercial use" in shown and "https://smpl-x.is.tue.mpg.de" in shown
     listed = [json.loads(line) for line in models("list", "--json").stdout.splitlines()]
     assert {event["state"] for event in listed} == {"-"}
-    assert models("list", "--commercial", "--json").stdout == ""
+    commercial = [json.loads(line)["id"] for line in models("list", "--commercial", "--json").stdout.splitlines()]
+    assert commercial == ["rtmdet"]
 
 
 def test_a_failed_import_leaves_the_former_one_alone(data, tmp_path):

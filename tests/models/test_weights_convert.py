@@ -232,7 +232,7 @@ def test_two_files_of_one_kind_are_the_users_to_choose(bring, tmp_path):
 
 def test_every_entry_says_where_to_get_it_and_under_which_terms():
     for entry in entries():
-        assert entry.where and entry.licence and entry.files and entry.kind in ("network", "body")
+        assert entry.where and entry.licence and entry.files and entry.kind in ("network", "body", "detector")
         assert (entry.kind == "network") == bool(entry.marks and entry.prefixes)
     assert all(entry.commercial for entry in entries(commercial_only=True))
 
