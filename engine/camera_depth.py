@@ -156,11 +156,11 @@ def clip_camera(
 
 def _depths_in(footage: Footage, at: np.ndarray, rows: Sequence[Sighting]) -> np.ndarray:
     """(K,) metres, each in its own frame; the clip is decoded once more."""
-    depths_m = np.empty(len(rows))
+    depths_m, masks = np.empty(len(rows)), Masks(rows)
     for index, image in enumerate(footage.images):
         here = np.flatnonzero(at == index)
         if len(here) and image is not None:
-            depths_m[here] = depths_of(image, [rows[row].mask.whole() for row in here])
+            depths_m[here] = depths_of(image, [masks[row] for row in here])
     return depths_m
 
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 # Beyond the standard library. Whoever adds one also pins it in requirements/ (or explains why it may be absent).
 LIBRARIES = {
     "wire": {"numpy"},
-    "models": {"numpy", "safetensors", "torch"},
+    "models": {"numpy", "onnxruntime", "safetensors", "torch"},
     "engine": {
         *("numpy", "torch", "accelerate", "av", "cv2", "matplotlib", "mediapipe", "PIL", "pillow_heif", "safetensors"),
         *("threadpoolctl", "tqdm", "onnx", "onnxruntime"),

@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recover_body.engine import crop_torch, errors, network_runner
+from recover_body.engine import camera_depth, crop_torch, errors, network_runner
 from recover_body.engine.backends import neural, neural_clip, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
@@ -339,6 +339,19 @@ def test_stopping_in_the_middle_of_a_clip_leaves_no_thread_behind(imported, clip
     with pytest.raises(errors.Cancelled):
         Hmr2Backend().recover(clip, CAMERA, RecoverRequest("1", clip.name), stop)
     assert not [thread for thread in threading.enumerate() if thread.name == "decoder"]
+
+
+@pytest.mark.parametrize("footage", ["scene", "clip"])
+def test_blades_depth_and_camera_serve_their_bodies(imported, footage, monkeypatch, request):
+    monkeypatch.setattr(camera_depth, "depths_of", lambda image, masks: np.full(len(masks), 3.5))
+    assumed = replace(CAMERA, fx_px=1300.0, fy_px=1300.0, source="assumed", fx_sigma=0.45)
+    options = {"people": "largest", "camera_from": "blade"}
+    bodies = recover(Hmr2Backend(), request.getfixturevalue(footage), assumed, **options)
+    assert bodies.camera.evidence.startswith("BLADE's depth") and bodies.camera.source == "estimated"
+    assert "3.50" in " ".join(bodies.notes)
+    (person,) = bodies.people
+    pelvis = person.translation + load_body("neutral").rest_joints(person.betas[None])[0, 0]
+    np.testing.assert_allclose(pelvis[:, 2], 3.5, rtol=3 * camera_depth.DEPTH_SIGMA)
 
 
 def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
