@@ -88,6 +88,11 @@ def smplx_body() -> BodyModel | None:
     return None if found is None else load_body(found.path)
 
 
+def is_own_body(body_name: str, smplx: BodyModel | None) -> bool:
+    """Whether the body that is recovered is the very one of which the networks speak."""
+    return smplx is not None and load_body(body_name) is smplx
+
+
 def believed(
     answer: Answer,
     seen: Observations,
@@ -106,7 +111,9 @@ def believed(
     # The network looked straight at the middle of its picture; the full image's camera sees that along a ray.
     rotations[:, 0] = rotation_between(np.array([0, 0, 1.0]), rays) @ rotations[:, 0]
     if smplx is not None and betas is None:
-        betas = smpl_to_smplx_shape(smplx, answer.betas, load_body(body_name)).betas
+        betas = answer.betas
+        if not is_own_body(body_name, smplx):
+            betas = smpl_to_smplx_shape(smplx, answer.betas, load_body(body_name)).betas
     anywhere = np.column_stack([np.zeros((len(rotations), 2)), np.full(len(rotations), NEW_PLACE_M)])
     unplaced = Believed(rotations, anywhere, betas)
     return replace(unplaced, pelvis=place_by_landmarks(unplaced, seen, camera, body_name))
@@ -130,7 +137,7 @@ def place_by_landmarks(unplaced: Believed, seen: Observations, camera: Pinhole, 
 
 
 def with_own_hands_and_jaw(close_ups: CloseUps, answer: Answer, body_name: str, smplx: BodyModel | None) -> CloseUps:
-    """The network's fingers and jaw; eyes and expression stay those of the close-ups, for the networks tell no gaze."""
+    """The network's fingers and jaw, and on SMPL-X itself its expression; the gaze is the close-ups', none is told."""
     mean = load_body(body_name) if smplx is None else smplx
     pose, seen = close_ups.pose.copy(), close_ups.seen.copy()
     for side, hand, mean_hand in (
@@ -141,4 +148,5 @@ def with_own_hands_and_jaw(close_ups: CloseUps, answer: Answer, body_name: str, 
         seen[:, FINGERS[side]] = True
     pose[:, JAW] = matrix_to_rotvec(answer.jaw)
     seen[:, JAW] = True
-    return replace(close_ups, pose=pose, seen=seen)
+    expression = answer.expression if is_own_body(body_name, smplx) else close_ups.expression
+    return replace(close_ups, pose=pose, seen=seen, expression=expression)

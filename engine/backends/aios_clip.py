@@ -79,7 +79,7 @@ def recover_clip(
         track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
         note = f"In frame {footage.frame_numbers[at[0]]}: {backend.own_words(sightings[0].answer, 0)}"
         bodies.append(replace(track, notes=(*track.notes, note)))
-    recovered = backend.bodies(tuple(bodies), camera, smplx, (*notes, *clip_notes(footage, followed)))
+    recovered = backend.bodies(tuple(bodies), camera, smplx, request.body, (*notes, *clip_notes(footage, followed)))
     return replace(recovered, drift_px=followed.drift_px)
 
 

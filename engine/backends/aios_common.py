@@ -21,7 +21,7 @@ from ..fit.key_fit import camera_notes
 from ..fit.observations import Masks, observations
 from ..follow import Sighting
 from ..frames import Footage
-from .aios_answer import SMPLX_BODY, Answer, believed, smplx_body, with_own_hands_and_jaw
+from .aios_answer import SMPLX_BODY, Answer, believed, is_own_body, smplx_body, with_own_hands_and_jaw
 from .base import Bodies, BodyTrack, Report
 from .imported import lacking
 from .landmarks_common import hidden_limbs, still_track, with_close_ups
@@ -101,16 +101,21 @@ class WholeBodyBackend:
             notes = (*hidden_limbs(person.visibility), self.own_words(answer, row))
             inferred = confidence <= GUESS_CONFIDENCE
             tracks.append(still_track(person, refined.fit, close_ups, row, body, confidence, inferred, notes))
-        return self.bodies(tuple(tracks), refined.camera, smplx, refined.notes)
+        return self.bodies(tuple(tracks), refined.camera, smplx, body, refined.notes)
 
     def bodies(
-        self, tracks: tuple[BodyTrack, ...], camera: Pinhole, smplx: BodyModel | None, notes: tuple[str, ...] = ()
+        self,
+        tracks: tuple[BodyTrack, ...],
+        camera: Pinhole,
+        smplx: BodyModel | None,
+        body_name: str,
+        notes: tuple[str, ...] = (),
     ) -> Bodies:
         """Everybody, with what was made how."""
         from ..network_runner import device_in_words
         from .blade_networks import checksums
 
-        notes = (*self._notes(smplx is not None), *camera_notes(camera), *notes)
+        notes = (*self._notes(smplx, body_name), *camera_notes(camera), *notes)
         return Bodies(
             tracks, camera, notes, device_in_words(), detect.versions() | checksums(*self.entries, *rtm.in_use())
         )
@@ -124,14 +129,16 @@ class WholeBodyBackend:
         depth = "" if np.isnan(answer.depth_m[row]) else f"; pelvis at {answer.depth_m[row]:.2f} m"
         return f"{self.title}'s SMPL-X: {'; '.join(numbers)}{depth}."
 
-    def _notes(self, has_smplx: bool) -> tuple[str, ...]:
+    def _notes(self, smplx: BodyModel | None, body_name: str) -> tuple[str, ...]:
         shape = (
             "the shape was carried over from SMPL-X by bone lengths, stature and volume"
-            if has_smplx
+            if smplx is not None
             else f"no SMPL-X body is imported, so the shape was estimated from the picture and the free body's relaxed "
             f"hand stands in for SMPL-X's ({SMPLX_BODY} would tell more)"
         )
-        notes = [f"Pose, hands and jaw are {self.title}'s, carried by the free body; {shape}."]
+        notes = [f"Pose, hands and jaw are {self.title}'s, carried by the body {body_name}; {shape}."]
+        if is_own_body(body_name, smplx):
+            notes = [f"Pose, shape, hands, jaw and expression are {self.title}'s, carried by SMPL-X itself."]
         if not weights.find(self.entries[0]).commercial:
             notes.append(f"Made with {self.title}'s weights, whose terms allow no commercial use.")
         return tuple(notes)

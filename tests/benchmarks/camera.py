@@ -51,6 +51,7 @@ def truth_of(
     """One person; vertices and joints (…, 3) from the pelvis."""
     intrinsics, pelvis = truth["intrinsics"], truth["joints_cam"][person, 0]
     mask, points_px, side = squared(masks[None], points_px[None], intrinsics[:2, 2])
+    inside, _, _ = squared(np.ones_like(masks[None]), points_px, intrinsics[:2, 2])  # beyond it nothing is known
 
     def tensor(values):
         return torch.from_numpy(np.ascontiguousarray(values, np.float32))
@@ -61,6 +62,7 @@ def truth_of(
         keypoints_px=tensor(points_px),
         weights=tensor(weights[None]),
         masks=torch.from_numpy(mask),
+        inside=torch.from_numpy(inside),
         centres_px=torch.full((1, 2), side / 2),
         depth_m=tensor(pelvis[None, 2]),
     )

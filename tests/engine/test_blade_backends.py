@@ -12,9 +12,11 @@ from recover_body.engine import camera_depth, camera_published_people, errors
 from recover_body.engine.__main__ import main
 from recover_body.engine.backends import aios_clip, automatic, blade_input, blade_networks, neural, registry
 from recover_body.engine.backends.aios import AiosBackend
+from recover_body.engine.backends.aios_answer import Answer, believed, with_own_hands_and_jaw
 from recover_body.engine.backends.blade import BladeBackend
 from recover_body.engine.backends.landmarks import LandmarksBackend
 from recover_body.engine.camera_refine import Believed
+from recover_body.engine.fit.close_ups import CloseUps
 from recover_body.engine.follow import Sighting
 from recover_body.engine.follow_clip import Followed
 from recover_body.engine.masks import PackedMask
@@ -115,6 +117,23 @@ def test_everybody_becomes_a_body_in_one_camera(blade_imported, scene, name):  #
     assert len(recover(BACKENDS[name](), scene, people="largest").people) == 1
 
 
+def test_smplx_itself_takes_shape_hands_and_expression_as_they_are(drawn):
+    seen, _, true, _ = drawn
+    rng, smplx = np.random.default_rng(0), load_body("neutral")  # a body of SMPL-X's layout
+    few = lambda *shape: rotvec_to_matrix(rng.normal(0, 0.2, (3, *shape, 3)))  # noqa: E731 - three times
+    numbers = rng.normal(0, 0.5, (2, 3, 10))
+    answer = Answer(true.rotations, few(15), few(15), few(), *numbers, np.ones(3), np.full(3, np.nan), np.zeros((3, 2)))
+    close_ups = CloseUps(np.zeros((3, 55, 3)), np.zeros((3, 55), bool), np.zeros((3, 10)))
+    itself = with_own_hands_and_jaw(close_ups, answer, "neutral", smplx)
+    np.testing.assert_array_equal(itself.expression, answer.expression)
+    np.testing.assert_array_equal(believed(answer, seen, CAMERA, "neutral", smplx).betas, answer.betas)
+    other = with_own_hands_and_jaw(close_ups, answer, "female", smplx)
+    np.testing.assert_array_equal(other.expression, close_ups.expression)
+    assert not np.array_equal(believed(answer, seen, CAMERA, "female", smplx).betas, answer.betas)
+    np.testing.assert_allclose(itself.pose[:, 40:], other.pose[:, 40:])
+    assert itself.seen[:, 25:].all() and not itself.seen[:, 23:25].any()
+
+
 @pytest.fixture
 def clip(scene, monkeypatch):  # noqa: F811
     """Three frames of the first two people; the second is away in the last."""
@@ -170,9 +189,9 @@ def drawn():
 
 
 def test_true_depths_and_bodies_give_the_true_camera(drawn):
-    seen, masks, believed, pelvis = drawn
+    seen, masks, truth, pelvis = drawn
     views = camera_depth.Views(seen, masks, "neutral", one_picture=False)
-    unplaced = replace(believed, pelvis=np.tile([0, 0, 2.0], (3, 1)))
+    unplaced = replace(truth, pelvis=np.tile([0, 0, 2.0], (3, 1)))
     solved = camera_depth.solve(views, unplaced, UNKNOWN, pelvis[:, 2])
     assert solved.camera.fx_px == pytest.approx(FOCAL_PX, rel=0.01)
     np.testing.assert_allclose(solved.pelvis[:, :2], pelvis[:, :2], atol=0.01)
@@ -180,28 +199,28 @@ def test_true_depths_and_bodies_give_the_true_camera(drawn):
 
 
 def test_people_beyond_the_networks_reach_have_no_vote(drawn):
-    seen, masks, believed, pelvis = drawn
+    seen, masks, truth, pelvis = drawn
     views = camera_depth.Views(seen, masks, "neutral", one_picture=False)
     depths_m = pelvis[:, 2].copy()
     depths_m[1] = 9.9
-    solved = camera_depth.solve(views, believed, UNKNOWN, depths_m)
+    solved = camera_depth.solve(views, truth, UNKNOWN, depths_m)
     assert solved.camera.fx_px == pytest.approx(FOCAL_PX, rel=0.02)
     assert solved.pelvis[1, 2] == pytest.approx(pelvis[1, 2], rel=0.05)
     assert "Person 2: near or beyond the depth network's end" in camera_depth.depth_notes(depths_m)[1]
-    nobody = camera_depth.solve(views, believed, UNKNOWN, np.full(3, 9.9))
+    nobody = camera_depth.solve(views, truth, UNKNOWN, np.full(3, 9.9))
     assert nobody.camera == UNKNOWN
 
 
 def test_a_known_camera_stays(drawn):
-    seen, masks, believed, pelvis = drawn
+    seen, masks, truth, pelvis = drawn
     views = camera_depth.Views(seen, masks, "neutral", one_picture=False)
-    solved = camera_depth.solve(views, believed, CAMERA, 1.1 * pelvis[:, 2])
+    solved = camera_depth.solve(views, truth, CAMERA, 1.1 * pelvis[:, 2])
     assert solved.camera == CAMERA
     np.testing.assert_allclose(solved.pelvis[:, 2], pelvis[:, 2], rtol=0.04)  # size tells more than the network
 
 
 def test_the_published_solver_is_there_for_comparison(drawn, monkeypatch):
-    seen, masks, believed, pelvis = drawn
+    seen, masks, truth, pelvis = drawn
     monkeypatch.setattr(camera_published_people, "WORKING_PX", 96)
     monkeypatch.setattr(camera_published_people, "ITERATIONS", 6)
     request = RecoverRequest("1", "photo.jpg", camera_from="blade", camera_solver="published")
@@ -210,7 +229,7 @@ def test_the_published_solver_is_there_for_comparison(drawn, monkeypatch):
         request,
         np.zeros((HEIGHT, WIDTH, 3), np.uint8),
         one,
-        lambda camera: Believed(believed.rotations[:1], believed.pelvis[:1], believed.betas[:1]),
+        lambda camera: Believed(truth.rotations[:1], truth.pelvis[:1], truth.betas[:1]),
         masks[:1],
         np.zeros((1, 4)),
         UNKNOWN,
