@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ...models.aios import People
 
 SMPLX_BODY = "smplx-neutral"
+USUAL_EXTENT_M, MOST_TIMES = 1.6, 4.0
+"""Diagonal of the box around somebody, about, and by which factor it may be off: of a close-up it is less."""
 NEW_PLACE_M = 3.0
 """Any depth: only to have the body in front of the camera while its size is measured."""
 
@@ -132,8 +134,13 @@ def place_by_landmarks(unplaced: Believed, seen: Observations, camera: Pinhole, 
     points_px = seen.points_px[:, indices] - seen.centre_px[:, None]
     values = (on_body, points_px, seen.visibility[:, indices] ** 2 + 1e-4)
     focal_px = torch.full((len(on_body),), camera.fx_px, dtype=torch.float64)
-    _, pelvis = closed_form_camera(*(torch.from_numpy(value) for value in values), focal_px=focal_px)
-    return pelvis.numpy()
+    _, found = closed_form_camera(*(torch.from_numpy(value) for value in values), focal_px=focal_px)
+    # A pose that has nothing to do with the landmarks would be brought anywhere, even into the lens.
+    usual_m = camera.fx_px * USUAL_EXTENT_M / seen.size_px
+    middle_px = np.average(points_px, axis=1, weights=np.broadcast_to(values[2][..., None], points_px.shape))
+    by_size = np.column_stack([middle_px / camera.fx_px * usual_m[:, None], usual_m])
+    makes_sense = np.abs(np.log(found.numpy()[:, 2] / usual_m)) < np.log(MOST_TIMES)
+    return np.where(makes_sense[:, None], found.numpy(), by_size)
 
 
 def with_own_hands_and_jaw(close_ups: CloseUps, answer: Answer, body_name: str, smplx: BodyModel | None) -> CloseUps:

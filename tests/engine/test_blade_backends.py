@@ -12,7 +12,7 @@ from recover_body.engine import camera_depth, camera_published_people, errors
 from recover_body.engine.__main__ import main
 from recover_body.engine.backends import aios_clip, automatic, blade_input, blade_networks, neural, registry
 from recover_body.engine.backends.aios import AiosBackend
-from recover_body.engine.backends.aios_answer import Answer, believed, with_own_hands_and_jaw
+from recover_body.engine.backends.aios_answer import Answer, believed, place_by_landmarks, with_own_hands_and_jaw
 from recover_body.engine.backends.blade import BladeBackend
 from recover_body.engine.backends.landmarks import LandmarksBackend
 from recover_body.engine.camera_refine import Believed
@@ -115,6 +115,15 @@ def test_everybody_becomes_a_body_in_one_camera(blade_imported, scene, name):  #
         np.testing.assert_allclose(rotvec_to_matrix(person.pose[0, 22].astype(float)), answer.jaw[row], atol=1e-4)
         assert "SMPL-X: betas" in person.notes[-1] and "expression" in person.notes[-1]
     assert len(recover(BACKENDS[name](), scene, people="largest").people) == 1
+
+
+def test_a_pose_that_makes_no_sense_is_not_brought_into_the_lens(drawn):
+    seen, _, truth, pelvis = drawn
+    np.testing.assert_allclose(place_by_landmarks(truth, seen, CAMERA, "neutral"), pelvis, atol=0.02)
+    upside_down = truth.rotations.copy()
+    upside_down[:, 0] = upside_down[:, 0] @ rotvec_to_matrix(np.array([0, 0, np.pi]))
+    place = place_by_landmarks(replace(truth, rotations=upside_down), seen, CAMERA, "neutral")
+    assert (np.abs(np.log(place[:, 2] / pelvis[:, 2])) < np.log(4)).all()
 
 
 def test_smplx_itself_takes_shape_hands_and_expression_as_they_are(drawn):
