@@ -216,7 +216,7 @@ def test_several_inputs_go_on_after_a_failure_and_return_the_worst_code(photo, o
     (["recover", "a.jpg", "--out", "o", "--focal-px", "900", "--focal-mm", "50"], "not allowed"),
     (["recover", "a.jpg", "--out", "o", "--sensor-mm", "36"], "--focal-mm"),
     (["recover", "a.jpg", "--out", "o", "--min-iou", "2"], "number from"),
-    (["recover", "a.jpg", "--out", "o", "--body", "robot"], "invalid choice"),
+    (["recover", "a.jpg", "--out", "o", "--body", "robot"], "There is no body"),
     (["recover", "a.jpg", "--out", "o", "--blender", "b"], "--blend"),
 ])  # fmt: skip
 def test_wrong_usage(arguments, words, tmp_path):
