@@ -111,6 +111,7 @@ class _Job:
     """What is the same for all inputs."""
 
     options: argparse.Namespace
+    body: str
     camera: CameraHint
     given_camera: GivenCamera | None
     wanted: Wanted
@@ -119,14 +120,16 @@ class _Job:
 def _prepare(options: argparse.Namespace) -> _Job:
     """Everything that can fail before work begins fails here."""
     outputs.check_names(options.inputs, options.out, _endings(options))
-    blender = blenders.find(options.blender) if options.blend else None
-    outputs.check_folder(options.out)
-    given = None
+    from . import bodies  # here, so that --help needs no numpy
+
+    body, given = bodies.name_of(options.body), None
     if options.camera_track is not None:
-        from . import given_camera  # here, so that --help needs no OpenCV
+        from . import given_camera
 
         given = given_camera.read(options.camera_track)
-    return _Job(options, camera_hint(options), given, Wanted(options.out, options.overlay, blender))
+    blender = blenders.find(options.blender) if options.blend else None
+    outputs.check_folder(options.out)
+    return _Job(options, body, camera_hint(options), given, Wanted(options.out, options.overlay, blender))
 
 
 def _endings(options: argparse.Namespace) -> tuple[str, ...]:
@@ -163,7 +166,6 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
 
 
 def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) -> Recovery:
-    from . import bodies
     from .pipeline import recover  # here, so that --help needs no OpenCV
 
     options = job.options
@@ -177,7 +179,7 @@ def _recover(source: str, job: _Job, told: console.Console, unfinished: Path) ->
         camera_from=options.camera,
         camera_solver=options.camera_solver,
         height_m=options.height,
-        body=bodies.name_of(options.body),
+        body=job.body,
         frames=options.frames,
         motion=changed_motion(MotionOptions(), options),
         want_rigs=options.blend,
