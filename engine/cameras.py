@@ -14,8 +14,8 @@ from ..wire.take import CameraTrack
 
 ASSUMED_DIAGONAL_FOV_RAD = math.radians(55.0)
 """Between a phone's main lens (about 75 degrees) and a portrait lens (about 28): pictures of whole people."""
-ASSUMED_SIGMA = 0.45
-"""Spread of ln(focal) over everyday pictures about that value."""
+ASSUMED_SIGMA = 0.7
+"""Spread of ln(focal) over everyday pictures about that value: a telephone's wide lens lies two thirds below."""
 EXIF_SIGMA = 0.05
 """EXIF rounds the focal length, and cropping or stabilisation goes unrecorded."""
 

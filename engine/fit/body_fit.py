@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .contours import contour_pairs
 from .first_guess import with_limbs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
+from .lifted import LiftedTerms
 from .points import landmark_points
 from .priors import FocalTerm, KnownShape, PoseTerms, ShapeTerms
 from .solver import System, minimise
@@ -30,6 +32,8 @@ SILHOUETTE_ITERATIONS = 3
 """Steps before the outlines are paired anew."""
 CLIP_SAMPLES = 64
 """Points of each outline in a clip, whose frames help each other."""
+BESIDE_LIFTER_SIGMA_M = 0.14
+"""Standard deviation of a metric landmark of the body: the lifter has read it too, and knows the lens besides."""
 _HIPS, _TORSO = (23, 24), (11, 12, 23, 24)  # MediaPipe's numbers
 
 
@@ -100,7 +104,10 @@ class BodyFit:
             sigma_px=IMAGE_SIGMA * seen.size_px,
             metric=metric - metric[:, hips].mean(1, keepdims=True),
             anchors=hips,
+            metric_sigma_m=BESIDE_LIFTER_SIGMA_M,
         )
+        self._seen = seen
+        self._joint_names = body.joint_names
         self.closer = closer_terms(seen.details, body_name, seen.centre_px)
         self.prior: PosePrior = load_pose_prior()
         self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
@@ -108,10 +115,16 @@ class BodyFit:
         shape = ShapeTerms.of(body, seen.height_m) if betas is None else KnownShape(betas)
         self._priors = (PoseTerms(self.prior, body.joint_names), shape)
 
+    @cached_property
+    def lifted(self) -> LiftedTerms:
+        """What the landmarks say in metres through the present lens."""
+        is_known = self.focal.sigma == 0
+        return LiftedTerms.of(self.skeleton, self._joint_names, self._seen, np.exp(self.focal.log_focal), is_known)
+
     @property
     def coarse_terms(self) -> tuple:
         """What the pose landmarks and the priors say."""
-        return (self.landmarks, *self._priors, self.focal)
+        return (self.landmarks, self.lifted, *self._priors, self.focal)
 
     @property
     def terms(self) -> tuple:
@@ -127,6 +140,7 @@ class BodyFit:
         """Go on from `state` with the focal length everybody agreed on; sizes in the picture stay."""
         log_focal = np.full(len(state.log_focal), np.log(focal_px))
         self.focal = FocalTerm(log_focal, np.zeros_like(log_focal))
+        self.__dict__.pop("lifted", None)  # it looked through another lens
         with one_blas_thread():
             return minimise(self.skeleton, self.terms, replace(state, log_focal=log_focal), ITERATIONS)
 

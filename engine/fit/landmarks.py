@@ -40,7 +40,7 @@ class LandmarkTerms:
     anchors: np.ndarray
     """Which of the N the metric landmarks are relative to (for the whole body, the hips)."""
     metric_sigma_m: float = METRIC_SIGMA_M
-    """Standard deviation of a metric landmark."""
+    """Standard deviation of a metric landmark; infinite where others know the depths better."""
     rows: Rows = field(default_factory=lambda: ALL_ROWS)
     """Which of the system's people the B are."""
 
@@ -56,6 +56,8 @@ class LandmarkTerms:
         sigma = self.sigma_px[:, None, None]
         off, by_off, image_width = (pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], IMAGE_WIDTH
         system.add_seen(off, by_off, self.visibility, image_width if robust else None, self.rows)
+        if not np.isfinite(self.metric_sigma_m):
+            return
         residual, jacobian = self._metric(on_body)
         metric_width = METRIC_WIDTH if robust else None
         metric_sigma, weight = self.metric_sigma_m, METRIC_WEIGHT * self.visibility

@@ -275,6 +275,8 @@ def test_interrupted(photo, out, number, status):
     process = subprocess.Popen(
         [*COMMAND, "recover", str(photo), "--out", str(out), "--backend", "fake"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment("slow:30"),
+        # Shells start what they put in the background deaf to SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while b"fit" not in process.stdout.readline():
         pass

@@ -22,7 +22,7 @@ from recover_body.wire.frames import B_BLENDER_BODY, project, transform
 from recover_body.wire.take import JOINT_COUNT
 
 from .poses import BODY_JOINTS, FINGERS, Clip
-from .scenes import Camera, _look_at
+from .scenes import Camera, look_at
 
 FPS = 30.0
 WIDTH, HEIGHT = 1280, 720
@@ -180,7 +180,7 @@ def _before_a_camera(name, body_name, betas, pose, pelvis, rng, away_m: float, l
     azimuth, lens_mm = rng.uniform(0, 2 * math.pi), lens_mm or float(rng.choice((24, 28, 35, 50)))
     for away in np.arange(away_m, 40, 0.1):
         eye = np.array([away * math.cos(azimuth), away * math.sin(azimuth), rng.uniform(0.9, 2.2)])
-        camera = Camera(WIDTH, HEIGHT, lens_mm, _look_at(eye, np.array([0, 0, 0.9]), math.radians(rng.normal(0, 1))))
+        camera = Camera(WIDTH, HEIGHT, lens_mm, look_at(eye, np.array([0, 0, 0.9]), math.radians(rng.normal(0, 1))))
         label = Label(name, body_name, betas, pose, pelvis, camera)
         points_px = project(transform(np.linalg.inv(camera.T_world_camera), label.joints_world), camera.intrinsics)
         margin = np.array([0.03 * WIDTH, 0.06 * HEIGHT])

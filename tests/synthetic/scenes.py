@@ -162,13 +162,13 @@ def _camera(
         target = middle + rng.normal(0, 0.12, 3)
         if is_cut:
             target = actor.joints_world[15] + rng.normal(0, 0.15, 3)
-        camera = Camera(width, height, lens_mm, _look_at(eye, target, math.radians(rng.normal(0, 3))))
+        camera = Camera(width, height, lens_mm, look_at(eye, target, math.radians(rng.normal(0, 3))))
         if eye[2] > 0.12 and _is_wanted(actor, camera, bucket, is_cut, is_small):
             return camera
     return None
 
 
-def _look_at(eye: np.ndarray, target: np.ndarray, roll_rad: float) -> np.ndarray:
+def look_at(eye: np.ndarray, target: np.ndarray, roll_rad: float) -> np.ndarray:
     """(4, 4) T_world_camera (x right, y down, z forward)."""
     forward = (target - eye) / np.linalg.norm(target - eye)
     right = np.cross(forward, [0, 0, 1.0])
