@@ -21,6 +21,12 @@ from .errors import as_expected
 
 INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143  # 128 + number of the signal, as shells have it
 
+_VERBS = (
+    *("recover_command", "rerun_command", "doctor", "models_command", "bench_command"),
+    *("train_command", "evaluate_command"),
+)
+"""Modules in this folder, each of which adds a verb."""
+
 _EXAMPLES = """examples:
   recover-body recover photo.jpg --out results --overlay --blend
   recover-body recover *.jpg --out results --people largest --min-iou 0.6
@@ -64,7 +70,15 @@ def make_parser() -> argparse.ArgumentParser:
         description="Answer requests on stdin and stdout until stdin ends. Blender starts this; see docs/wire.md.",
     )
     serve.set_defaults(run=_serve)
-    modules = ("recover_command", "rerun_command", "doctor", "models_command", "bench_command", "train_command")
+    modules = (
+        "recover_command",
+        "rerun_command",
+        "doctor",
+        "models_command",
+        "bench_command",
+        "train_command",
+        "evaluate_command",
+    )
     for module in modules:
         if importlib.util.find_spec(f".{module}", __package__):
             importlib.import_module(f".{module}", __package__).add_parser(verbs)
