@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 
 from .errors import AddonError
-from .scene_replace import ROLE, SOURCE, objects_by_role
+from .identity import SOURCE
+from .scene_replace import ROLE, objects_by_role
 
 
 class NothingChosen(AddonError):

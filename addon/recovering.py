@@ -44,7 +44,7 @@ class Place:
         footage = footage_behind(self.source, camera.width, camera.height)
         if footage is None:
             job.notes.append("Blender cannot show this picture, so the camera has no background.")
-        drawing = draw_recovery(answer, footage, scene, self.source.timeline)
+        drawing = draw_recovery(answer, footage, scene, self.source.timeline, self.source.place)
         keep_take(answer.take, drawing.collection, job.notes)
         if self.keep_camera and own_camera is not None:
             scene.camera = own_camera

@@ -15,8 +15,9 @@ from ..wire.take import Take, TakeError, read_take
 from . import compat, jobs
 from .chosen_result import rigs_in
 from .errors import SourceError
+from .identity import PLACE, Identity, find_recovery
 from .scene import Drawing, draw_recovery
-from .scene_replace import ROLE, SOURCE, TIMELINE, objects_by_role
+from .scene_replace import ROLE, TIMELINE, objects_by_role
 from .take_store import keep_take, take_of
 from .timeline import SAME_FRAMES, FrameMap
 
@@ -42,7 +43,8 @@ def start(
         raise SourceError("None of the people in the take is in the scene.", "Ask for everybody.")
     names = {str(number): rig.name.removesuffix(" rig") for number, rig in rigs.items() if number in known}
     request = RerunRequest(jobs.new_id(), take, motion, camera, people, names)
-    place = _Place(take.source, scene.name, tuple(collection[TIMELINE]) if TIMELINE in collection else ())
+    timeline = tuple(collection[TIMELINE]) if TIMELINE in collection else ()
+    place = _Place(scene.name, timeline, collection.get(PLACE))
     return jobs.start(f"Again: {Path(take.source).stem}", request, place.draw)
 
 
@@ -50,7 +52,7 @@ def start_import(path: str, scene: bpy.types.Scene, set_time: bool = True) -> jo
     """Draw the take or the AMASS motion in the file at `path`. Returns at once. Raises AddonError."""
     take = read_motion(path)
     timeline = FrameMap(SAME_FRAMES.source, SAME_FRAMES.scene, set_time)
-    place = _Place(take.source, scene.name, tuple(timeline.to_numbers()))
+    place = _Place(scene.name, tuple(timeline.to_numbers()))
     return jobs.start(Path(path).name, RerunRequest(jobs.new_id(), take), place.draw)
 
 
@@ -78,18 +80,19 @@ def footage_of(collection: bpy.types.Collection) -> bpy.types.Image | bpy.types.
 class _Place:
     """Where the answer is drawn; names only, since undo and other files exchange the data itself."""
 
-    source: str
     scene_name: str
     timeline: tuple[float, ...]
+    place: str | None = ""
+    """The strip that the recovery was made for; None where an earlier version did not say."""
 
     def draw(self, job: jobs.Job, answer: Recovery) -> Drawing:
-        """In place of what is drawn of the same source, as one undo step. Raises DrawError."""
+        """In place of what is drawn of the same footage, as one undo step. Raises DrawError."""
         scene = bpy.data.scenes.get(self.scene_name) or bpy.context.scene
         own_camera = scene.camera if scene.camera is not None and ROLE not in scene.camera else None
-        old = next((c for c in scene.collection.children_recursive if c.get(SOURCE) == self.source), None)
+        old = find_recovery(scene, Identity.of_take(answer.take, self.place))
         footage = footage_of(old) if old is not None else None
         timeline = FrameMap.from_numbers(self.timeline) if self.timeline else SAME_FRAMES
-        drawing = draw_recovery(answer, footage, scene, timeline)
+        drawing = draw_recovery(answer, footage, scene, timeline, self.place)
         if own_camera is not None:
             scene.camera = own_camera  # the artist's, for instance the one that was given
         keep_take(answer.take, drawing.collection, job.notes)

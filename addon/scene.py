@@ -2,7 +2,7 @@
 """Drawing a whole recovery: its people, its camera and the picture behind, in one collection.
 
 A recovery is drawn completely before anything in the file is touched: if that fails, what was made is removed again.
-Only then does it take the place of the collection that an earlier run left for the same source.
+Only then does it take the place of the collection that an earlier run left for the same footage.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ..wire.amass import BACKEND as AMASS
 from ..wire.messages import Recovery
 from .errors import DrawError
 from .frame_marks import mark_bad_frames
+from .identity import Identity
 from .result_properties import note_facts, remember
 from .scene_animation import set_time
 from .scene_body import DrawnBody, draw_body
 from .scene_camera import draw_camera, frame_scene
-from .scene_replace import BACKEND, FRAMES, NOTES, ROLE, SOURCE, TIMELINE, put_in_place
+from .scene_replace import BACKEND, FRAMES, NOTES, ROLE, TIMELINE, put_in_place
 from .timeline import SAME_FRAMES, FrameMap
 
 _MADE = ("objects", "meshes", "armatures", "cameras", "actions", "materials", "collections", "scenes")
@@ -43,11 +44,15 @@ def draw_recovery(
     image: bpy.types.Image | bpy.types.MovieClip | None = None,
     scene: bpy.types.Scene | None = None,
     timeline: FrameMap = SAME_FRAMES,
+    place: str | None = "",
 ) -> Drawing:
     """Draw `recovery` into `scene` (default: the present one) with `image` behind the camera, keyed along `timeline`.
 
-    A second recovery of the same source takes the first one's place: names, parents, constraints and drivers of other
-    objects that pointed at the old character point at the new one. Raises DrawError; then nothing was changed.
+    A second recovery of the same source for the same `place` (a strip; "" for the file itself; None: whichever the
+    first was made for), of frames that meet the first one's, takes the first one's place: names, parents, constraints
+    and drivers of other objects that pointed at the old character point at the new one.
+
+    Raises DrawError; then nothing was changed.
     """
     scene = scene or bpy.context.scene
     take = recovery.take
@@ -56,7 +61,8 @@ def draw_recovery(
         fresh = bpy.data.collections.new(f"Recover Body: {PurePath(take.source).stem}")
         camera = draw_camera(take, image, fresh, timeline) if take.backend != AMASS else None
         bodies = tuple(draw_body(rigs[p.id], p, take, fresh, timeline) for p in take.people if p.id in rigs)
-        fresh[SOURCE], fresh[TIMELINE] = take.source, timeline.to_numbers()
+        Identity.of_take(take, place).write(fresh)
+        fresh[TIMELINE] = timeline.to_numbers()
         note_facts(fresh, take)
         fresh[FRAMES] = len(take.frame_numbers)
         fresh[BACKEND], fresh[NOTES] = f"{take.backend} ({take.device})", "\n".join(take.notes)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets a freshly drawn recovery take the place of an earlier one of the same source."""
+"""Lets a freshly drawn recovery take the place of an earlier one of the same footage (`identity`)."""
 
 from __future__ import annotations
 
 import bpy
 
+from .identity import Identity, find_recovery
 from .scene_inherit import inherit
 
-SOURCE = "recover_body_source"
-"""Custom property of a recovery's collection: the source of its take."""
 TIMELINE = "recover_body_timeline"
 """Custom property of a recovery's collection: where its frames lie on the timeline (`FrameMap.to_numbers`)."""
 BACKEND, NOTES = "recover_body_backend", "recover_body_notes"
@@ -21,7 +20,7 @@ ROLE = "recover_body_role"
 
 def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.types.Collection:
     """Bring `fresh`, which is in no scene yet, into `scene`; returns the collection that holds the recovery now."""
-    old = find_recovery(scene, fresh[SOURCE])
+    old = find_recovery(scene, Identity.of(fresh))
     if old is None:
         scene.collection.children.link(fresh)
         return fresh
@@ -40,11 +39,6 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
         old[fact] = value
     bpy.data.collections.remove(fresh)
     return old
-
-
-def find_recovery(scene: bpy.types.Scene, source: str) -> bpy.types.Collection | None:
-    """The collection in which an earlier run drew `source`, wherever it was moved and whatever its name is now."""
-    return next((c for c in scene.collection.children_recursive if c.get(SOURCE) == source), None)
 
 
 def objects_by_role(collection: bpy.types.Collection) -> dict[str, bpy.types.Object]:

@@ -56,8 +56,9 @@ def source_from_strip(strip: bpy.types.ID, scene: bpy.types.Scene) -> Source:
     else:
         source = _pictures(strip)
         content_first = source.frames.first
+    at = dict(scene_name=scene.name, place=strip.name)
     if not source.is_clip:
-        return replace(source, timeline=FrameMap.starting(1, strip.frame_final_start), scene_name=scene.name)
+        return replace(source, timeline=FrameMap.starting(1, strip.frame_final_start), **at)
     first = content_first + strip.animation_offset_start
     timeline = _timeline(strip, source, first, scene)
     low, high = sorted(timeline.shown_at([strip.frame_final_start, strip.frame_final_end - 1]).tolist())
@@ -68,7 +69,7 @@ def source_from_strip(strip: bpy.types.ID, scene: bpy.types.Scene) -> Source:
         high = min(high, frame_count(source) - strip.animation_offset_end)
     if low > high:
         raise SourceError(f"The strip {strip.name} shows none of its frames.", "Trim it less.")
-    return replace(source, frames=FrameRange(low, high), timeline=timeline, scene_name=scene.name)
+    return replace(source, frames=FrameRange(low, high), timeline=timeline, **at)
 
 
 def _timeline(strip: bpy.types.ID, source: Source, first: int, scene: bpy.types.Scene) -> FrameMap:

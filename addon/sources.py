@@ -35,6 +35,8 @@ class Source:
     """Where they are shown."""
     scene_name: str = ""
     """The scene on whose timeline they are shown, if any."""
+    place: str = ""
+    """Where in that scene: the name of the strip; "" where there is none. Each place has a result of its own."""
 
     @property
     def title(self) -> str:

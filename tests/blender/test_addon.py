@@ -123,7 +123,7 @@ def shape_of(bpy):
 
 
 def test_one_undo_step(bpy, addon, picture):
-    from recover_body.addon.scene_replace import SOURCE
+    from recover_body.addon.identity import SOURCE
 
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.recover_body.recover(filepath=picture)

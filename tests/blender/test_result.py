@@ -11,6 +11,7 @@ import pytest
 from recover_body.models.body_model import load_body
 from recover_body.wire.take import read_take, write_take
 
+from .movies import _strips, numbered_pictures
 from .sample import camera, sample
 from .test_addon import Enabled, picture  # noqa: F401  (a fixture)
 from .test_scene import draw, inventory
@@ -49,7 +50,7 @@ def imported(bpy, addon, take_file):
 
 
 def collection_of(bpy):
-    from recover_body.addon.scene_replace import SOURCE
+    from recover_body.addon.identity import SOURCE
 
     return next(c for c in bpy.data.collections if SOURCE in c)
 
@@ -415,3 +416,45 @@ def test_every_button_says_what_it_does_and_can_be_undone(bpy, addon):
 def test_without_a_recovery_the_buttons_are_grey(bpy, addon):
     for name in ("rerun", "reduce_keys", "push_down", "fit_bones", "snap_to_ground", "pose_hand", "export", "retarget"):
         assert not getattr(bpy.ops.recover_body, name).poll()
+
+
+def test_two_strips_of_one_file_have_a_result_each(bpy, addon, tmp_path):
+    """And running one of them again, by either button, wherever it lies now, takes the place of its own."""
+    from recover_body.addon import recovering
+    from recover_body.addon.source_strip import source_from_strip
+
+    scene = bpy.context.scene
+    pictures = numbered_pictures(bpy, tmp_path, 1, 3)
+    strips = []
+    for channel, start in ((1, 10), (2, 40)):
+        strip = _strips(scene).new_image("bars", str(pictures[0]), channel=channel, frame_start=start)
+        for path in pictures[1:]:
+            strip.elements.append(path.name)
+        strip.frame_final_duration = len(pictures)
+        strips.append(strip)
+
+    def recover(strip):
+        job = recovering.start(source_from_strip(strip, scene), scene, backend="fake")
+        jobs.wait(job)
+        assert job.failure is None
+
+    def starts():
+        """First key of the first rig of each recovery, in order."""
+        found = [c for c in scene.collection.children if "recover_body_source" in c]
+        actions = [objects_by_role(c)["rig 0"].animation_data.action for c in found]
+        return [round(action.frame_range[0]) for action in actions]
+
+    from recover_body.addon import jobs
+    from recover_body.addon.scene_replace import objects_by_role
+
+    recover(strips[0])
+    recover(strips[1])
+    assert starts() == [10, 40]
+    strips[0].frame_start = 100
+    recover(strips[0])
+    assert starts() == [100, 40]
+    second = scene.collection.children[1]
+    bpy.context.view_layer.objects.active = objects_by_role(second)["rig 0"]
+    second["recover_body_notes"] = "replaced below"
+    assert bpy.ops.recover_body.rerun() == {"FINISHED"}
+    assert starts() == [100, 40] and scene.collection.children[1]["recover_body_notes"] != "replaced below"

@@ -85,6 +85,38 @@ def test_another_picture_gets_its_own_collection(bpy):
     assert [c.name for c in bpy.context.scene.collection.children] == ["Recover Body: a", "Recover Body: b"]
 
 
+def of_frames(made, first):
+    """The same with other frames of its source."""
+    take = made.recovery.take
+    numbers = np.arange(first, first + len(take.frame_numbers))
+    return replace(made, recovery=replace(made.recovery, take=replace(take, frame_numbers=numbers)))
+
+
+def test_each_place_and_each_range_of_frames_has_its_own(bpy):
+    """Strips of one file, and parts of one file that do not meet, stand side by side."""
+    clip = sample(1, frames=4)
+    one = draw(clip, place="strip").collection
+    other = draw(clip, place="strip.001").collection
+    later = draw(of_frames(clip, 11), place="strip").collection
+    assert len({one, other, later}) == 3
+    assert draw(of_frames(clip, 3), place="strip").collection == one, "frames 3-6 meet 1-4"
+    assert draw(of_frames(clip, 8), place="strip").collection == later
+    assert draw(clip, place="strip.001").collection == other
+    draw(clip)
+    assert len(bpy.context.scene.collection.children) == 4, "the file itself is another place"
+    assert draw(of_frames(clip, 6), place="strip").collection == one, "now 3-6"
+    assert draw(of_frames(clip, 8), place="strip").collection == later, "of two that meet it, the one that is the same"
+
+
+def test_a_result_of_an_earlier_version_is_taken_over(bpy):
+    old = draw(sample(1)).collection
+    del old["recover_body_place"], old["recover_body_range"]
+    assert draw(sample(2), place=None).collection == old and "recover_body_place" not in old
+    del old["recover_body_range"]
+    assert draw(sample(2), place="strip").collection == old
+    assert draw(sample(2), place="strip.001").collection != old
+
+
 def damaged(made, what):
     plan = made.recovery.rigs[-1]
     broken = {
