@@ -16,11 +16,13 @@ from bpy.props import (
 )
 
 from ..wire.messages import CameraHint, ChosenPerson
-from . import editors, jobs
+from . import editors, jobs, tasks
 from .errors import AddonError
 
 PROPERTY = "recover_body"
 """`scene.recover_body` holds the settings."""
+BODIES = ("neutral", "female", "male")
+"""The bodies that every engine has."""
 
 
 class NobodyChosen(AddonError):
@@ -34,6 +36,17 @@ def _backends(_self, _context, _text: str) -> list[str]:
     """What the running engine offers; before it has said so, what is sure to be there."""
     hello = jobs.engine_hello()
     return ["auto", *(b.name for b in hello.backends if b.ready)] if hello else ["auto", "landmarks"]
+
+
+def _bodies(_self, _context, _text: str) -> list[str]:
+    """What the running engine can recover, or what it told the preferences; else what is sure to be there."""
+    from .models_panel import BACKENDS  # here, because it shows what draws on this module
+
+    if hello := jobs.engine_hello():
+        return list(hello.bodies)
+    asked = tasks.of(BACKENDS)
+    told = [answer["bodies"] for answer in asked.answers if "bodies" in answer] if asked else []
+    return told[-1] if told else list(BODIES)
 
 
 def _redraw(_self, _context) -> None:
@@ -92,10 +105,12 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
     people_count: IntProperty(name="Count", description="How many people at most", default=2, min=1, max=100)
     found: CollectionProperty(type=RECOVER_BODY_PG_person)
     active_person: IntProperty(name="Person", update=_redraw)
-    body: EnumProperty(
+    body: StringProperty(
         name="Body",
-        description="Which body carries the shape",
-        items=[("neutral", "Neutral", ""), ("female", "Female", ""), ("male", "Male", "")],
+        description="Which body carries the shape: neutral, female, male, or an SMPL-X of your own that was imported",
+        default=BODIES[0],
+        search=_bodies,
+        search_options={"SUGGESTION"},
     )
     focal: EnumProperty(
         name="Focal Length",
@@ -150,7 +165,7 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
             chosen=chosen,
             camera=camera,
             height_m=self.height_m if self.use_height else None,
-            body=self.body,
+            body=self.body.strip() or BODIES[0],
         )
 
     def chosen(self, source: str) -> tuple[ChosenPerson, ...]:

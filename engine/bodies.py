@@ -8,6 +8,7 @@ from pathlib import Path
 from ..models import weights
 from ..models.body_files import BodyFileError
 from ..models.body_model import SHIPPED_BODIES, BodyModel, load_body
+from ..models.errors import ModelsError
 from ..wire.take import JOINT_COUNT
 from .errors import BadInput
 
@@ -19,6 +20,19 @@ class UnusableBody(BadInput):
     """The body that was asked for cannot be recovered."""
 
     remedy = f"Choose {', '.join(SHIPPED_BODIES)}, {', '.join(IMPORTABLE)}, or an SMPL-X file as downloaded."
+
+
+def ready() -> tuple[str, ...]:
+    """Names of the bodies that could be recovered now: those that come with us, then what was imported. Quick."""
+    return (*SHIPPED_BODIES, *filter(_is_imported, IMPORTABLE))
+
+
+def _is_imported(name: str) -> bool:
+    try:
+        weights.require(weights.find(name))
+    except ModelsError:
+        return False
+    return True
 
 
 def name_of(text: str) -> str:

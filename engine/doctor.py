@@ -8,7 +8,7 @@ import os
 import platform
 
 from .. import __version__
-from . import blenders, device, report
+from . import blenders, bodies, device, report
 from .errors import BlenderNotFound
 
 _PACKAGES = (
@@ -74,6 +74,7 @@ def examine() -> dict:
             }
             for backend in backends
         ],
+        "bodies": list(bodies.ready()),
         "blender": blender,
         "blender_missing": blender_lacks,
     }
@@ -106,5 +107,6 @@ def _in_words(found: dict) -> str:
         lines.append(f"  {backend['name']:24}{'ready' if backend['ready'] else 'not ready'}   {backend['title']}")
         lines.append(f"  {'':24}{backend['licence']}")
         lines += [f"  {'':24}{sentence}" for sentence in backend["missing"]]
+    lines += ["", f"bodies: {', '.join(found['bodies'])}"]
     lines += ["", "All is well." if found["ready"] else "No backend is ready; see above what each lacks."]
     return "\n".join(lines)

@@ -30,7 +30,7 @@ from ..wire.messages import (
     RerunRequest,
     Shutdown,
 )
-from . import device, errors
+from . import bodies, device, errors
 from .backends import registry
 from .streams import claim_stdin, claim_stdout
 
@@ -71,7 +71,7 @@ class Server:
         """Of the requests that are waiting or being worked on. Written by both threads, one operation at a time."""
 
     def run(self) -> NoReturn:
-        self._say(Hello(__version__, device.describe(), registry.status(), os.getpid()))
+        self._say(Hello(__version__, device.describe(), registry.status(), os.getpid(), bodies.ready()))
         threading.Thread(target=self._listen, name="reader", daemon=True).start()
         while isinstance(request := self._todo.get(), REQUESTS):
             answer = self._answer(request)

@@ -48,6 +48,8 @@ class Hello:
     """All backends, ready or not, best first."""
     pid: int
     """Process number of the engine on its own machine."""
+    bodies: tuple[str, ...] = ("neutral", "female", "male")
+    """What may be asked for as `RecoverRequest.body`: those of the engine, then each imported SMPL-X."""
     protocol: int = PROTOCOL
     """Version of this conversation; a mismatch is refused by the codec before anything else is read."""
 

@@ -14,6 +14,7 @@ import pytest
 
 from ..addon.test_client import wait_for_end, write_picture
 from ..addon.wheels import lend_packages
+from ..models.smplx_files import smplx_npz
 from .recording_layout import RecordingLayout
 from .test_addon import Enabled
 
@@ -198,6 +199,26 @@ def test_a_body_is_imported_verified_and_removed(bpy, chosen, tmp_path):
 
 
 # ---- doctor and bug report
+
+
+def test_an_imported_smplx_is_offered_as_a_body(bpy, chosen, tmp_path):
+    """Before an engine has run by what it told the preferences, then by its Hello; and then it is recovered."""
+    from recover_body.addon import jobs, properties
+
+    def offered():
+        return properties._bodies(None, None, "")
+
+    assert offered() == ["neutral", "female", "male"]
+    smplx_npz(tmp_path / "SMPLX_NEUTRAL.npz")
+    folder, files = str(tmp_path), [{"name": "SMPLX_NEUTRAL.npz"}]
+    assert bpy.ops.recover_body.import_models(directory=folder, files=files) == {"FINISHED"}
+    assert jobs.engine_hello() is None and offered()[3:] == ["smplx-neutral"]
+    settings = bpy.context.scene.recover_body
+    settings.backend, settings.body = "fake", offered()[-1]
+    picture = str(write_picture(tmp_path / "photo.png"))
+    assert bpy.ops.recover_body.recover(filepath=picture) == {"FINISHED"}
+    assert jobs.engine_hello().bodies == tuple(offered()) == ("neutral", "female", "male", "smplx-neutral")
+    assert next(o for o in bpy.data.objects if o.type == "ARMATURE")["recover_body_body"] == "smplx-neutral"
 
 
 def test_the_doctor_tells_and_writes_a_text(bpy, chosen):

@@ -12,7 +12,7 @@ from recover_body.engine.__main__ import main
 from recover_body.engine.fit.points import LANDMARK_NAMES, face_points, landmark_points
 from recover_body.engine.importer import import_files
 from recover_body.engine.pipeline import recover
-from recover_body.models.body_model import load_body
+from recover_body.models.body_model import SHIPPED_BODIES, load_body
 from recover_body.models.errors import NotImported
 from recover_body.tests.models.smplx_files import smplx_npz
 from recover_body.tests.models.weight_files import smpl_pickle
@@ -76,7 +76,9 @@ def test_by_its_file_and_by_the_name_it_was_imported_under(smplx, picture, tmp_p
     monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path / "data"))
     command = ["recover", str(picture), "--backend", "fake", "--out", str(tmp_path / "out"), "--body"]
     assert main([*command, "smplx-female"]) == 3  # not imported yet
+    assert bodies.ready() == SHIPPED_BODIES
     import_files([smplx[0]])
+    assert bodies.ready() == (*SHIPPED_BODIES, "smplx-female")
     for body in ("smplx-female", str(smplx[0])):
         assert main([*command, body]) == 0
         take = read_take(tmp_path / "out" / "photo.take.npz")

@@ -107,6 +107,13 @@ def test_old_messages_without_newer_optional_fields_are_read():
     assert codec.decode(json.dumps(header).encode() + b"\n" + body) == RecoverRequest("1", "a.jpg")
 
 
+def test_an_engine_that_names_no_bodies_has_the_three_that_all_have():
+    header, body = header_of(codec.encode(any_message(Hello)))
+    del header["fields"]["bodies"]
+    told = codec.decode(json.dumps(header).encode() + b"\n" + body)
+    assert told.bodies == ("neutral", "female", "male")
+
+
 @pytest.mark.parametrize("value", [np.array(["text"]), np.array([None]), np.array([1j]), {1, 2}, object(), 1 + 2j])
 def test_what_may_not_travel(value):
     with pytest.raises(codec.WireError):
