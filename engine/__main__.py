@@ -23,7 +23,7 @@ INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143  # 128 + number of the sign
 
 _VERBS = (
     *("recover_command", "rerun_command", "doctor", "models_command", "bench_command"),
-    *("train_command", "evaluate_command"),
+    *("train_command", "evaluate_command", "synth_command"),
 )
 """Modules in this folder, each of which adds a verb."""
 
@@ -70,16 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Answer requests on stdin and stdout until stdin ends. Blender starts this; see docs/wire.md.",
     )
     serve.set_defaults(run=_serve)
-    modules = (
-        "recover_command",
-        "rerun_command",
-        "doctor",
-        "models_command",
-        "bench_command",
-        "train_command",
-        "evaluate_command",
-    )
-    for module in modules:
+    for module in _VERBS:
         if importlib.util.find_spec(f".{module}", __package__):
             importlib.import_module(f".{module}", __package__).add_parser(verbs)
     return parser

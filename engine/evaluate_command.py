@@ -16,6 +16,7 @@ DATASET_NAMES = ("3dpw", "emdb", "spec-mtp", "pdhuman", "humman", "bedlam-cc", "
 
 _EXAMPLES = """\
 examples:
+  recover-body synth --out data/synth --count 50
   recover-body evaluate --dataset synth --data data/synth --backend landmarks --out results
   recover-body evaluate --dataset 3dpw --data 3dpw_test.npz --pictures 3DPW --backend tokenhmr \\
                         --regressor SMPL_to_J19.pkl --out results

@@ -29,7 +29,7 @@ DATASETS = {
     "pdhuman": "a HumanData .npz of PDHuman; https://wenjiawang0312.github.io/projects/zolly",
     "humman": "a HumanData .npz of HuMMan; https://caizhongang.com/projects/HuMMan",
     "bedlam-cc": "BLADE's BEDLAM-CC labels, which you render yourself: no copy is distributed",
-    "synth": "a folder of .tar in our layout (docs/training.md)",
+    "synth": "a folder of .tar made by `recover-body synth`, or any in our layout (docs/training.md)",
 }
 """Name -> what its data are and who has them."""
 SMPL_SETS = ("3dpw", "emdb")

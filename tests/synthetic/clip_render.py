@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from recover_body.engine.movie import movie
+from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
 
-from . import people, render
+from . import render
 from .clip_takes import read_label
 from .clips import Label
 from .render import bpy, cv2

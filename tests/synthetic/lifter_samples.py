@@ -22,11 +22,12 @@ import numpy as np
 
 from recover_body.engine import detect, raster
 from recover_body.engine.mediapipe_graphs import find_landmarks, find_regions
+from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from recover_body.wire.frames import B_BLENDER_BODY, FULL_FRAME_MM, project
 
-from . import people, poses
+from . import poses
 from .pictures import MOTIONS
 from .scenes import Camera, look_at
 

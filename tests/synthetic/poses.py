@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recover_body.engine.synth.poses import relaxed_fingers, seated, stretched
 from recover_body.models.body_model import BodyModel
-from recover_body.models.rotations import matrix_to_rotvec, rotation_between, rotvec_to_matrix
+from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from recover_body.wire.take import JOINT_COUNT
 
 MOTION_FILES = ("cmu8_train_30fps.npz", "mesh2motion_train_30fps.npz")
@@ -52,27 +53,21 @@ def random_pose(
     frame = clip.poses[rng.integers(len(clip.poses))]
     pose[: len(frame)] = frame
     if len(frame) < JOINT_COUNT or rng.random() < 0.3:
-        pose[FINGERS] = _relaxed_fingers(rng, body)
+        pose[FINGERS] = relaxed_fingers(rng, body)
     if rng.random() < 0.5:
         pose = _mirrored(pose, body.joint_names)
     pose[1:BODY_JOINTS] += rng.normal(0, _JITTER_RAD, (BODY_JOINTS - 1, 3))
     pose[0] = matrix_to_rotvec(_without_heading(rotvec_to_matrix(pose[0])))
     if rng.random() < 0.2:
-        pose, name = _seated(rng, body, pose), f"seat, {name}"
+        pose, name = seated(rng, body, pose), f"seat, {name}"
     if rng.random() < reach:
         limb = _one_of(rng, ("left_shoulder", "right_shoulder", "left_hip", "right_hip"))
-        pose, name = _stretched(rng, body, pose, limb, towards), f"{limb} to the camera, {name}"
+        pose, name = stretched(rng, body, pose, limb, towards), f"{limb} to the camera, {name}"
     return pose, name
 
 
 def _one_of(rng: np.random.Generator, choices):
     return choices[rng.integers(len(choices))]
-
-
-def _relaxed_fingers(rng: np.random.Generator, body: BodyModel) -> np.ndarray:
-    """(30, 3): from flat over relaxed to curled, each hand its own."""
-    hands = [body.hands_mean_left, body.hands_mean_right]
-    return np.concatenate([rng.uniform(0.2, 2.2) * hand + rng.normal(0, 0.05, (15, 3)) for hand in hands])
 
 
 def _mirrored(pose: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -89,32 +84,3 @@ def _without_heading(rotation: np.ndarray) -> np.ndarray:
         front = rotation[:, 1]
     heading = np.arctan2(front[0], front[2])
     return rotvec_to_matrix(np.array([0, -heading, 0])) @ rotation
-
-
-def _seated(rng: np.random.Generator, body: BodyModel, pose: np.ndarray) -> np.ndarray:
-    """From a chair to a deep squat: thighs forward, shins down or folded, trunk leaning to balance."""
-    pose, flexion = pose.copy(), rng.uniform(1.2, 2.1)
-    pose[0] = (rng.normal(0.2, 0.15), rng.normal(0, 0.1), rng.normal(0, 0.05))
-    for side, sign in (("left", 1), ("right", -1)):
-        hip, knee, ankle = (body.joint_names.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle"))
-        pose[hip] = (-flexion + rng.normal(0, 0.1), 0.1 * sign, sign * rng.uniform(0, 0.35))
-        pose[knee] = (rng.uniform(0.9, 1.1) * flexion, 0, 0)
-        pose[ankle] = (rng.normal(-0.1, 0.15), 0, 0)
-    return pose
-
-
-def _stretched(
-    rng: np.random.Generator, body: BodyModel, pose: np.ndarray, limb: str, towards: np.ndarray
-) -> np.ndarray:
-    """The limb points to the camera, nearly straight. Legs rise, so they never point more than 20 degrees up."""
-    pose, joint = pose.copy(), body.joint_names.index(limb)
-    is_leg = limb.endswith("hip")
-    bone = np.array([0, -1.0, 0]) if is_leg else np.array([1.0 if limb.startswith("left") else -1.0, 0, 0])
-    goal = towards / np.linalg.norm(towards) + rng.normal(0, 0.2, 3)
-    goal[2] = max(goal[2], 0.3)  # neither arms nor legs reach behind the back
-    goal[1] = min(goal[1], 0.35) if is_leg else goal[1]
-    parent = body.forward(pose[None], np.zeros((1, 1)), vertex_ids=np.array([0])).rotations[0, body.parents[joint]]
-    pose[joint] = matrix_to_rotvec(parent.T @ rotation_between(bone, goal))
-    middle = joint + (3 if is_leg else 2)
-    pose[middle] *= rng.uniform(0.1, 0.5)
-    return pose

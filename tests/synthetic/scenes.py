@@ -13,11 +13,12 @@ import numpy as np
 
 from recover_body.engine.raster import Look as Paint
 from recover_body.engine.raster import shade, silhouette
+from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from recover_body.wire.frames import B_BLENDER_BODY, FULL_FRAME_MM, project, transform
 
-from . import people, poses
+from . import poses
 
 BUCKETS_M = {"near": (0.6, 1.2), "mid": (1.2, 3.0), "far": (3.0, 6.0)}
 LENSES_MM = {"near": (18, 18, 18, 28), "mid": (18, 28, 28, 50), "far": (28, 50, 50, 85, 85)}

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recover_body.engine.raster import vertex_normals
-from recover_body.models.body_model import SHIPPED_BODIES, BodyModel, load_body
+from ...models.body_model import SHIPPED_BODIES, BodyModel, load_body
+from ..raster import vertex_normals
 
 _TRUNK = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
 _LIMBS = {"shoulder": "elbow", "elbow": "wrist", "hip": "knee", "knee": "ankle"}  # joint -> where its bone ends
@@ -45,6 +45,27 @@ def random_body(rng: np.random.Generator) -> BodyModel:
     rest = _rescaled(rng, body, rest)
     rest = rest + _bumps(rng, body, rest)[:, None] * vertex_normals(rest, body.faces)
     return replace(body, v_template=rest.astype(np.float32), shapedirs=np.zeros((len(rest), 3, 0), np.float32))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Somebody within the shape space, so that betas tell the whole shape."""
+
+    name: str
+    """Whose betas they are: a shipped body."""
+    betas: np.ndarray
+    """(10,)"""
+    body: BodyModel
+    """Its rest shape is its own, as of `random_body`."""
+
+
+def random_shape(rng: np.random.Generator) -> Shape:
+    """One of the shipped bodies with betas that training takes for plausible."""
+    name = SHIPPED_BODIES[rng.integers(len(SHIPPED_BODIES))]
+    body = load_body(name)
+    betas = rng.normal(0, 1, body.beta_count).clip(-2.5, 2.5).astype(np.float32)
+    rest = body.rest_vertices(betas[None])[0].astype(np.float32)
+    return Shape(name, betas, replace(body, v_template=rest, shapedirs=np.zeros((len(rest), 3, 0), np.float32)))
 
 
 def stature_m(body: BodyModel) -> float:
