@@ -130,18 +130,21 @@ def _complain(error: AddonError) -> int:
 
 
 def _run_engine(told: str, arguments: list[str]) -> int:
-    """`recover-body recover` with these arguments, as a child that prints where this process prints."""
+    """`recover-body recover` with these arguments, as a child that prints where this process prints.
+
+    It watches its stdin, which ends with this process, however that ends.
+    """
     *command, last = engine_command(told)
     if last != "serve":
         raise EngineNotFound(
             f"The engine's command ends with {last!r} instead of 'serve', so it cannot be asked to recover.",
             "Name the Python of the engine's environment, or its command, with --engine.",
         )
-    command += ["recover", *arguments]
+    command += ["recover", "--watch-stdin", *arguments]
     this_blender = {"RECOVER_BODY_BLENDER": bpy.app.binary_path or sys.executable}
     sys.stdout.flush()
     try:
-        child = subprocess.Popen(command, env=clean_environment(this_blender))
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=clean_environment(this_blender))
     except OSError as error:
         sentence = f"The engine could not be started: {command[0]} ({error.strerror or error})."
         raise EngineNotFound(sentence) from None

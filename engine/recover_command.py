@@ -23,6 +23,7 @@ from .options import (
     number,
 )
 from .results import Wanted, write_results
+from .streams import end_with_stdin
 
 _DESCRIPTION = """Recover the people in each picture or clip and write, named after it, into the folder of --out:
   NAME.take.npz      everything that was recovered; plain numpy opens it
@@ -86,12 +87,15 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     add_camera_way(parser)
     add_written(parser)
+    parser.add_argument("--watch-stdin", action="store_true", help="end when stdin ends: for programs that start this")
     parser.set_defaults(run=lambda options: run(options, parser))
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Recover every input; returns the worst exit code."""
     check_together(options, parser)
+    if options.watch_stdin:
+        end_with_stdin()
     if options.camera_track and (options.focal_mm or options.focal_px):
         parser.error("--camera-track tells the focal length already")
     with console.open_console(options.json) as told:

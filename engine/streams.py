@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import faulthandler
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 _LOG_END_BYTES = 20_000
+_TIDYING_S = 10.0
 
 
 def claim_stdout() -> BinaryIO:
@@ -35,14 +38,21 @@ def claim_stdin() -> BinaryIO:
 
 
 def end_with_stdin() -> None:
-    """From now on, end this process tidily when stdin ends: whoever started it has gone, or wants it to stop."""
+    """From now on, end this process tidily when stdin ends: whoever started it has gone, or wants it to stop.
+
+    A library that holds the main thread gets some seconds; then the process ends without it.
+    """
 
     def watch() -> None:
-        os.read(0, 1)
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
         if os.name == "nt":
             _thread.interrupt_main()
         else:  # a signal to the process also wakes a main thread that waits for a child
             os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_TIDYING_S)
+        os._exit(143)  # 128 + SIGTERM, as shells have it
 
     threading.Thread(target=watch, daemon=True).start()
 

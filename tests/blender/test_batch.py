@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -139,3 +140,22 @@ def test_one_bad_picture_does_not_stop_the_rest(batch, tmp_path):
     assert done.returncode == 2 and "bad.png" in done.stderr
     assert (tmp_path / "out" / "good.blend").exists() and not (tmp_path / "out" / "bad.blend").exists()
     assert not leftovers(tmp_path / "out")
+
+
+@pytest.mark.parametrize("mischief", ["slow:60", "hang"])
+def test_the_engine_ends_with_a_blender_that_is_killed(tmp_path, mischief):
+    picture, out = write_picture(tmp_path / "one.png"), tmp_path / "out"
+    command = [SCRIPT, picture, "--out", out, "--engine", ENGINE, "--backend", "fake", "--json"]
+    environment = {**os.environ, "BLENDER_USER_RESOURCES": str(tmp_path), "RECOVER_BODY_FAKE": mischief}
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    blender = subprocess.Popen([sys.executable, *map(str, command)], env=environment, text=True, **pipes)
+    try:
+        while '"event": "progress"' not in (line := blender.stdout.readline()):
+            assert line, "it ended before it worked"
+    finally:
+        blender.kill()
+        blender.wait()
+    started = time.monotonic()
+    blender.communicate(timeout=40)  # its end: the engine writes to the same pipe, so it has gone too
+    assert time.monotonic() - started < 20
+    assert not leftovers(out)
