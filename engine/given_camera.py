@@ -17,7 +17,7 @@ import numpy as np
 from ..models.rotations import matrix_to_rotvec, quaternion_to_rotvec, rotvec_to_matrix, rotvec_to_quaternion, slerp
 from ..wire.messages import GivenCamera
 from ..wire.take import CameraTrack
-from .cameras import CAMERA_ARRAYS, FilmedCamera
+from .cameras import FilmedCamera
 from .errors import BadRequest, UnreadableCamera
 from .frames import Footage
 
@@ -70,9 +70,15 @@ def filmed(given: GivenCamera, footage: Footage) -> FilmedCamera:
 def _at_size(track: CameraTrack, footage: Footage) -> CameraTrack:
     """The camera of the same picture at the footage's size."""
     across, down = footage.width / track.width, footage.height / track.height
-    scales = {"fx_px": across, "cx_px": across, "fy_px": down, "cy_px": down}
-    scaled = {name: getattr(track, name) * scale for name, scale in scales.items()}
-    return replace(track, width=footage.width, height=footage.height, **scaled)
+    return replace(
+        track,
+        fx_px=track.fx_px * across,
+        fy_px=track.fy_px * down,
+        cx_px=track.cx_px * across,
+        cy_px=track.cy_px * down,
+        width=footage.width,
+        height=footage.height,
+    )
 
 
 def _between(track: CameraTrack, numbers: np.ndarray, wanted: np.ndarray) -> CameraTrack:
@@ -85,11 +91,18 @@ def _between(track: CameraTrack, numbers: np.ndarray, wanted: np.ndarray) -> Cam
         at = share.reshape(-1, *[1] * (values.ndim - 1))
         return (1 - at) * values[before] + at * values[after]
 
-    arrays = {name: even(getattr(track, name)) for name in CAMERA_ARRAYS}
+    T_world_camera = even(track.T_world_camera)
     quaternions = rotvec_to_quaternion(matrix_to_rotvec(track.T_world_camera[:, :3, :3].astype(np.float64)))
     turned = np.array([slerp(quaternions[a], quaternions[b], t) for a, b, t in zip(before, after, share, strict=True)])
-    arrays["T_world_camera"][:, :3, :3] = rotvec_to_matrix(quaternion_to_rotvec(turned))
-    return replace(track, **arrays)
+    T_world_camera[:, :3, :3] = rotvec_to_matrix(quaternion_to_rotvec(turned))
+    return replace(
+        track,
+        fx_px=even(track.fx_px),
+        fy_px=even(track.fy_px),
+        cx_px=even(track.cx_px),
+        cy_px=even(track.cy_px),
+        T_world_camera=T_world_camera,
+    )
 
 
 def _of_json(tree: dict) -> dict[str, np.ndarray]:
@@ -106,11 +119,19 @@ def _of_json(tree: dict) -> dict[str, np.ndarray]:
 
 def _of_rows(rows: dict[str, np.ndarray]) -> GivenCamera:
     numbers, width, height = np.atleast_1d(rows["frames"]).astype(np.int64), int(rows["width"]), int(rows["height"])
-    fx_px = np.array(np.broadcast_to(rows["fx_px"], numbers.shape), np.float64)
-    extras = {"fy_px": fx_px, "cx_px": width / 2, "cy_px": height / 2}
-    extras = {name: np.array(np.broadcast_to(rows.get(name, usual), numbers.shape)) for name, usual in extras.items()}
-    places = np.asarray(rows["T_world_camera"], np.float64).reshape(-1, 4, 4)
+
+    def in_every_frame(values: np.ndarray | float) -> np.ndarray:
+        return np.array(np.broadcast_to(values, numbers.shape), np.float64)
+
     track = CameraTrack(
-        fx_px=fx_px, **extras, width=width, height=height, T_world_camera=places, source="given", is_placed=True
+        fx_px=in_every_frame(rows["fx_px"]),
+        fy_px=in_every_frame(rows.get("fy_px", rows["fx_px"])),
+        cx_px=in_every_frame(rows.get("cx_px", width / 2)),
+        cy_px=in_every_frame(rows.get("cy_px", height / 2)),
+        width=width,
+        height=height,
+        T_world_camera=np.asarray(rows["T_world_camera"], np.float64).reshape(-1, 4, 4),
+        source="given",
+        is_placed=True,
     )
     return GivenCamera(numbers, track)

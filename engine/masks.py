@@ -101,8 +101,8 @@ def from_mask_track(track: MaskTrack | None, frames: int, width: int, height: in
     ends = np.cumsum(track.sizes)
     data = track.packed.tobytes()
     return tuple(
-        PackedMask(data[end - size : end], *cut, scale, width, height) if size else None
-        for end, size, cut, scale in zip(
+        PackedMask(data[end - size : end], left, top, across, down, scale, width, height) if size else None
+        for end, size, (left, top, across, down), scale in zip(
             ends.tolist(), track.sizes.tolist(), track.cuts.tolist(), track.scale.tolist(), strict=True
         )
     )

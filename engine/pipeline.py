@@ -18,7 +18,7 @@ from ..wire.take import Take
 from . import camera_depth, chosen, finish, given_camera, rigging
 from .backends import automatic
 from .bodies import licence_note, open_body
-from .cameras import initial_camera
+from .cameras import Pinhole, initial_camera
 from .errors import NobodyFound
 from .footage import open_footage
 from .tracks import camera_track, seen_person
@@ -50,6 +50,7 @@ def recover(
     with clock.stage("read"):
         own_body = open_body(request.body)
         footage = replace(open_footage(request.source, request.data, request.frames), keep_in=keep_in)
+        camera: Pinhole
         if request.given_camera:
             camera = given_camera.filmed(request.given_camera, footage)
         else:
@@ -60,14 +61,13 @@ def recover(
         bodies = backend.recover(footage, camera, request, clock.report)
         if not bodies.people:
             raise NobodyFound(f"Nobody was found in {footage.name}.")
-    body, camera = request.body, bodies.camera_track or camera_track(bodies.camera)
     called = chosen.names(bodies.people, footage.frame_numbers, request)
     seen = Take(
         source=request.source,
         fps=footage.fps,
         frame_numbers=footage.frame_numbers,
-        camera=camera,
-        people=tuple(seen_person(n, called[n], track, body) for n, track in enumerate(bodies.people)),
+        camera=camera_track(bodies.camera),
+        people=tuple(seen_person(n, called[n], track, request.body) for n, track in enumerate(bodies.people)),
         drift_px=bodies.drift_px,
         backend=backend.name,
         device=bodies.device,

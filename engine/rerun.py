@@ -24,8 +24,8 @@ def rerun(request: RerunRequest, on_progress: Callable[[Progress], None] = lambd
     """Answer the request. Raises errors.RecoverError; `on_progress` may raise Cancelled."""
     clock = Clock(request.request_id, on_progress, _SHARES)
     with clock.stage("read"):
-        take = _with_what_was_seen(request.take)
-        old, new = take.seen_camera, _camera(take, request.camera)
+        take, old = _with_what_was_seen(request.take)
+        new = _camera(take.camera, old, request.camera)
         everybody = _named(take, request.names)
         people, notes = _chosen(everybody, take, request.people), take.seen_notes
         if not _same_lens(old, new):
@@ -35,12 +35,13 @@ def rerun(request: RerunRequest, on_progress: Callable[[Progress], None] = lambd
     return completed(ready, request.motion or take.motion, request.want_rigs, clock)
 
 
-def _with_what_was_seen(take: Take) -> Take:
-    """The take itself, or for one that has only finished motion, a take that was seen so."""
-    if take.seen:
-        return take
+def _with_what_was_seen(take: Take) -> tuple[Take, CameraTrack]:
+    """The take itself, or for one that has only finished motion, a take that was seen so; and what saw it."""
+    if take.seen and take.seen_camera is not None:
+        return take, take.seen_camera
+    camera = _in_own_frame(take.camera)
     people = tuple(replace(p, present=p.present & (p.score > 0), contacts=None) for p in take.people)
-    return replace(take, seen=people, seen_camera=_in_own_frame(take.camera), seen_notes=(*take.notes, EARLIER_NOTE))
+    return replace(take, seen=people, seen_camera=camera, seen_notes=(*take.notes, EARLIER_NOTE)), camera
 
 
 def _in_own_frame(camera: CameraTrack) -> CameraTrack:
@@ -74,9 +75,8 @@ def _nobody(what: str, take: Take) -> BadRequest:
     return BadRequest(f"There is {what} in this take.", f"Its people are {people}.")
 
 
-def _camera(take: Take, hint: CameraHint) -> CameraTrack:
+def _camera(now: CameraTrack, seen: CameraTrack, hint: CameraHint) -> CameraTrack:
     """The camera that saw the people, with the lens that is wanted: the hint's, or what the take has now."""
-    now = take.camera
     lens = {name: getattr(now, name) for name in ("fx_px", "fy_px", "cx_px", "cy_px", "source", "fx_sigma")}
     fx_px = hint.fx_px
     if fx_px is None and hint.focal_mm is not None:
@@ -87,7 +87,7 @@ def _camera(take: Take, hint: CameraHint) -> CameraTrack:
     for name in ("cx_px", "cy_px"):
         if getattr(hint, name) is not None:
             lens[name] = np.full_like(lens[name], getattr(hint, name))
-    return replace(take.seen_camera, **lens)
+    return replace(seen, **lens)
 
 
 def _same_lens(one: CameraTrack, other: CameraTrack) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .motion import AS_SEEN
 from .take import EXPRESSION_COUNT, JOINT_COUNT, SHAPE_COUNT, CameraTrack, PersonTrack, Take, TakeError
@@ -66,7 +67,7 @@ def write_amass(path: str | Path, motion: Motion) -> Path:
     count = len(motion.pose)
     poses = np.asarray(motion.pose, np.float64).reshape(count, -1)
     gender = motion.body if motion.body in ("female", "male") else "neutral"
-    members = dict(
+    members: dict[str, ArrayLike] = dict(
         surface_model_type="smplx",
         gender=gender,
         mocap_frame_rate=float(motion.fps),
@@ -125,8 +126,12 @@ def as_take(motion: Motion, source: str, notes: tuple[str, ...] = ()) -> Take:
     nothing; `backend` is "amass", so that nobody draws it."""
     count = len(motion.pose)
     side = 1024
+    focal_px, centre_px = np.array([float(side)]), np.array([side / 2])
     camera = CameraTrack(
-        *(np.full(1, value, np.float64) for value in (side, side, side / 2, side / 2)),
+        fx_px=focal_px,
+        fy_px=focal_px,
+        cx_px=centre_px,
+        cy_px=centre_px,
         width=side,
         height=side,
         T_world_camera=np.eye(4)[None],

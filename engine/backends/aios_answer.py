@@ -103,12 +103,13 @@ def believed(
     smplx: BodyModel | None,
     betas: np.ndarray | None = None,
 ) -> Believed:
-    """The answer about the free body, seen through the full image's camera; places by the landmarks seen.
+    """The answer about the free body, seen through the full image's camera in each row; places by the landmarks seen.
 
     `betas` (B, 10) of the free body, where they are known already.
     """
     rotations = answer.rotations.copy()
-    off = (answer.towards_px - [camera.cx_px, camera.cy_px]) / camera.fx_px
+    count = len(rotations)
+    off = (answer.towards_px - camera.centres_px(count)) / camera.focals_px(count)[:, None]
     rays = np.column_stack([off, np.ones(len(off))])
     # The network looked straight at the middle of its picture; the full image's camera sees that along a ray.
     rotations[:, 0] = rotation_between(np.array([0, 0, 1.0]), rays) @ rotations[:, 0]
@@ -116,29 +117,34 @@ def believed(
         betas = answer.betas
         if not is_own_body(body_name, smplx):
             betas = smpl_to_smplx_shape(smplx, answer.betas, load_body(body_name)).betas
-    anywhere = np.column_stack([np.zeros((len(rotations), 2)), np.full(len(rotations), NEW_PLACE_M)])
+    anywhere = np.column_stack([np.zeros((count, 2)), np.full(count, NEW_PLACE_M)])
     unplaced = Believed(rotations, anywhere, betas)
     return replace(unplaced, pelvis=place_by_landmarks(unplaced, seen, camera, body_name))
 
 
 def place_by_landmarks(unplaced: Believed, seen: Observations, camera: Pinhole, body_name: str) -> np.ndarray:
-    """(B, 3) metres: the pelves that bring the bodies onto the landmarks, in closed form, by this focal length."""
+    """(B, 3) metres: the pelves that bring the bodies onto the landmarks, in closed form, by these focal lengths."""
     import torch
 
     from ..camera_start import closed_form_camera
 
-    held = HeldFit(replace(seen, focal_px=np.full(len(seen.focal_px), camera.fx_px)), unplaced, body_name)
+    focals_px = camera.focals_px(len(seen.focal_px))
+    held = HeldFit(replace(seen, focal_px=focals_px), unplaced, body_name)
     state = held.start()
     on_body = held.landmarks.body_points(held.skeleton.pose(state)).positions - state.pelvis[:, None]
     indices = held.landmarks.points.indices
     points_px = seen.points_px[:, indices] - seen.centre_px[:, None]
-    values = (on_body, points_px, seen.visibility[:, indices] ** 2 + 1e-4)
-    focal_px = torch.full((len(on_body),), camera.fx_px, dtype=torch.float64)
-    _, found = closed_form_camera(*(torch.from_numpy(value) for value in values), focal_px=focal_px)
+    weights = seen.visibility[:, indices] ** 2 + 1e-4
+    _, found = closed_form_camera(
+        joints=torch.from_numpy(on_body),
+        keypoints_px=torch.from_numpy(points_px),
+        weights=torch.from_numpy(weights),
+        focal_px=torch.from_numpy(focals_px),
+    )
     # A pose that has nothing to do with the landmarks would be brought anywhere, even into the lens.
-    usual_m = camera.fx_px * USUAL_EXTENT_M / seen.size_px
-    middle_px = np.average(points_px, axis=1, weights=np.broadcast_to(values[2][..., None], points_px.shape))
-    by_size = np.column_stack([middle_px / camera.fx_px * usual_m[:, None], usual_m])
+    usual_m = focals_px * USUAL_EXTENT_M / seen.size_px
+    middle_px = np.average(points_px, axis=1, weights=np.broadcast_to(weights[..., None], points_px.shape))
+    by_size = np.column_stack([middle_px * (usual_m / focals_px)[:, None], usual_m])
     makes_sense = np.abs(np.log(found.numpy()[:, 2] / usual_m)) < np.log(MOST_TIMES)
     return np.where(makes_sense[:, None], found.numpy(), by_size)
 

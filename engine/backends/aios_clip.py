@@ -34,7 +34,7 @@ from ..track import Track
 from .aios_answer import Answer, believed, smplx_body, with_own_hands_and_jaw
 from .aios_common import WholeBodyBackend, is_alone_and_large
 from .base import Bodies, BodyTrack, Report
-from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames
+from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames, told_drift_px
 from .neural import GUESS_CONFIDENCE, NETWORK_CONFIDENCE, shown
 
 _FOLLOWED, _LOOKED = 0.15, 0.8
@@ -75,12 +75,14 @@ def recover_clip(
         def tell(done: float, number: int = number) -> None:
             report("fit", _LOOKED + (1 - _LOOKED) * (number + done) / len(people), f"person {number + 1}")
 
-        fitted = fit_clip(sightings, times_s[at], camera, betas, request.body, tell, partial(_fit_window, smplx))
+        window = partial(_fit_window, smplx)
+        fitted = fit_clip(sightings, times_s[at], camera.rows(at), betas, request.body, tell, window)
         track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
         note = f"In frame {footage.frame_numbers[at[0]]}: {backend.own_words(sightings[0].answer, 0)}"
         bodies.append(replace(track, notes=(*track.notes, note)))
-    recovered = backend.bodies(tuple(bodies), camera, smplx, request.body, (*notes, *clip_notes(footage, followed)))
-    return replace(recovered, drift_px=followed.drift_px)
+    told = (*notes, *clip_notes(footage, followed, camera))
+    recovered = backend.bodies(tuple(bodies), camera, smplx, request.body, told)
+    return replace(recovered, drift_px=told_drift_px(followed, camera))
 
 
 def _look(backend: WholeBodyBackend, footage: Footage, tracks: list[Track], report: Report) -> list[list[Looked]]:
@@ -128,19 +130,20 @@ def _camera_and_shapes(
     rows = [sightings[i] for sightings, keys in zip(people, chosen, strict=True) for i in keys]
     at = np.concatenate([own[keys] for own, keys in zip(frames, chosen, strict=True)])
     heights_m = np.where(whose == 0, np.nan if request.height_m is None else request.height_m, np.nan)
-    answer, seen = Answer.joined([row.answer for row in rows]), observations(rows, camera, heights_m)
+    answer, seen = Answer.joined([row.answer for row in rows]), observations(rows, camera.rows(at), heights_m)
 
     def believe(candidate: Pinhole):
         return believed(answer, seen, candidate, request.body, smplx)
 
     depths_m = None if np.isnan(answer.depth_m).any() else answer.depth_m
     solved = camera_depth.clip_camera(request, footage, at, rows, seen, believe, camera, depths_m)
+    notes: tuple[str, ...] = ()
     if solved is None:
-        held = HeldFit(seen, believe(camera), request.body)
+        held = HeldFit(seen, believe(camera.rows(at)), request.body)
         if not camera.is_known:
             camera = agreed_camera(camera, held.outcome(held.near(held.start())), whose)
-        boxes_px = np.array([row.box_px for row in rows])
-        betas, notes = held.on_picture(held.start(), camera.fx_px, Masks(rows), boxes_px).betas, ()
+        boxes_px, focals_px = np.array([row.box_px for row in rows]), camera.rows(at).focals_px(len(rows))
+        betas = held.on_picture(held.start(), focals_px, Masks(rows), boxes_px).betas
     else:
         camera, betas, notes = solved
     return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], notes
@@ -161,7 +164,7 @@ def _fit_window(
     shapes = np.tile(betas, (count, 1))
     known = believed(answer, seen, camera, body_name, smplx, shapes)
     held = HeldFit(seen, known, body_name, shapes)
-    motion, boxes_px = Motion(times_s), np.array([person.box_px for person in people])
+    motion, boxes_px = Motion(times_s, camera.places(count)), np.array([person.box_px for person in people])
     state, _ = held.with_motion(held.near(held.start()), motion, LANDMARK_STEPS)
     state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
     close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 
 from ...wire.messages import RecoverRequest
-from ...wire.take import CameraTrack
 from ..cameras import Pinhole
 from ..frames import Footage
 from ..masks import Mask
@@ -47,14 +46,12 @@ class Bodies:
 
     people: tuple[BodyTrack, ...]
     camera: Pinhole
-    """The camera the bodies were fitted through: the one given to the backend, or its estimate."""
+    """The camera the bodies were fitted through: the one given to the backend (which may move), or its estimate."""
     notes: tuple[str, ...] = ()
     device: str = "cpu"
     """What the backend ran on, e.g. cuda:0 (name)."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of packages and weights beyond the engine's own."""
-    camera_track: CameraTrack | None = None
-    """Where the camera was given over time: lens and place of every frame, which win over `camera`."""
     drift_px: np.ndarray | None = None
     """(F,) as in `wire.take.Take`."""
 

@@ -99,12 +99,12 @@ def _person(model: BodyModel, camera: Pinhole, frames: int, box_px: np.ndarray, 
         translation = translation + np.array([width_m, 0, 0])
         keypoints_px = keypoints_px - 0.2 * camera.height
     ys, xs = np.nonzero(mask)
-    box_px = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+    seen_px = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float64)
 
     over_time = lambda values: np.repeat(np.asarray(values)[None], frames, 0)  # noqa: E731 - many times the same
     return BodyTrack(
         present=np.ones(frames, bool),
-        boxes_px=over_time(np.array(box_px, np.float64)),
+        boxes_px=over_time(seen_px),
         score=np.ones(frames),
         pose=over_time(pose[0].astype(np.float64)),
         betas=betas,

@@ -46,7 +46,8 @@ class LandmarksBackend:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
         keys = fit_keys(people, np.arange(len(people)), camera, request, report)
-        fit, posed, notes = keys.fit, keys.problem.skeleton.pose(keys.state), ()
+        fit, posed = keys.fit, keys.problem.skeleton.pose(keys.state)
+        notes: tuple[str, ...] = ()
         if request.camera_from == "blade":
             report("camera", 0.8, "asking BLADE how far away people are")
             placed = camera_depth.placed_fit(request, image, people, keys.fit, camera)

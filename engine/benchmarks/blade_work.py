@@ -17,6 +17,7 @@ from ...models.body_model import load_body
 from ...models.depth_anything import DepthAnythingConfig
 from ...models.state import with_prefix
 from ..backends.blade_input import DEPTH_PX, POSE_PX
+from ..camera_scene import Scene
 from ..camera_solver import solve_camera
 from ..contour import Edges
 from ..network_runner import torch_device
@@ -48,15 +49,18 @@ def measure(batches: Sequence[int], wanted: str | None = None) -> dict[str, Any]
             with torch.inference_mode():
                 return pose_network(pictures, depths)
 
+        def camera(scene: Scene = scene) -> object:
+            return solve_camera(scene, edges)
+
         spent = {
             "depth": recipe.seconds(depth, at_least=2),
             "pose": recipe.seconds(pose, at_least=2),
-            "camera": recipe.seconds(lambda scene=scene: solve_camera(scene, edges), at_least=2),
+            "camera": recipe.seconds(camera, at_least=2),
         }
         spent["all"] = sum(spent.values())
         memory = recipe.peak_bytes()
-        row = {"people": size} | {f"{name}, ms each": round(1e3 * value / size, 1) for name, value in spent.items()}
-        rows.append(row | {"peak GB": None if memory is None else round(memory / 1e9, 2)})
+        each: dict[str, float | None] = {f"{name}, ms each": round(1e3 * s / size, 1) for name, s in spent.items()}
+        rows.append({"people": size} | each | {"peak GB": None if memory is None else round(memory / 1e9, 2)})
     return {"benchmark": "blade", "rows": rows, "recipe": recipe.recipe(weights=which)}
 
 

@@ -72,7 +72,7 @@ def measure(count: int, published: int, batch: int, noise_px: float, seed: int) 
     edges, edges_cpu = Edges.of(faces, where), Edges.of(faces)
 
     def off(truth: Truth) -> Truth:
-        wrong = truth.scene.depth_m * float(np.exp(rng.normal(0, DEPTH_OFF)))
+        wrong = truth.translation[:, 2] * float(np.exp(rng.normal(0, DEPTH_OFF)))
         return replace(truth, scene=replace(truth.scene, depth_m=wrong))
 
     unknown = [replace(truth, scene=replace(truth.scene, depth_m=None)) for truth in truths]

@@ -43,9 +43,9 @@ def find_ground(stretches: list[PlacedMotion], level_is_known: bool) -> Ground |
     With `level_is_known` (a camera that was solved elsewhere) only the height is found.
     """
     touching = [_touches(motion) for motion in stretches]
-    points, weight = (np.concatenate(parts) for parts in zip(*touching, strict=True)) if touching else ([], [])
-    if not len(points):
+    if not any(len(points) for points, _ in touching):
         return None
+    points, weight = (np.concatenate(parts) for parts in zip(*touching, strict=True))
     about = np.average(points[:, :2], axis=0, weights=weight)
     x, y = (points[:, :2] - about).T
     design = np.stack([np.zeros_like(x) if level_is_known else x, np.zeros_like(y) if level_is_known else y], 1)

@@ -26,7 +26,7 @@ def move_ankles(motion: PlacedMotion, shift: np.ndarray, turn: np.ndarray) -> Pl
     for leg, (hip, knee, ankle) in enumerate(LEGS):
         joints, turns = motion.joints, motion.turns
         hip_at, knee_at, ankle_at = joints[:, hip], joints[:, knee], joints[:, ankle]
-        thigh, shin = (np.linalg.norm(motion.rest[b] - motion.rest[a]) for a, b in ((hip, knee), (knee, ankle)))
+        thigh, shin = (float(np.linalg.norm(motion.rest[b] - motion.rest[a])) for a, b in ((hip, knee), (knee, ankle)))
         wanted = ankle_at + shift[:, leg] - hip_at
         before = np.linalg.norm(ankle_at - hip_at, axis=1)
         after = before + _softly(np.linalg.norm(wanted, axis=1) - before, STRAIGHT * (thigh + shin) - before)

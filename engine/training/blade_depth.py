@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ...models.blade import DEPTH_PICTURE_PX, DEPTH_PREFIXES, NETWORK, UNUSED, DepthNet
 from ...models.depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from ...models.depth_anything import DepthAnythingConfig
+from .batch import Batch, Drawn, Place
 from .initial import begin_with
-from .loop import Batch, Place
 from .squares import SquareData
 
 
@@ -108,7 +108,7 @@ class DepthRecipe:
     def begin_step(self, step: int) -> None:
         pass
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         return self._data.batches(first, size, place)
 
     def evaluate(self) -> dict[str, float]:

@@ -20,8 +20,8 @@ from ...models.body_model import BodyModel
 from ...models.body_model_torch import TorchBodyModel
 from ...models.resnet import FrozenBatchNorm
 from ...models.rotations_torch import angle_between, rotvec_to_matrix
+from .batch import Batch, Drawn, Place
 from .initial import begin_with
-from .loop import Batch, Place
 from .squares import SquareData
 
 BODY = 22
@@ -191,7 +191,7 @@ class PoseRecipe:
     def begin_step(self, step: int) -> None:
         pass
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         return self._data.batches(first, size, place)
 
     def evaluate(self) -> dict[str, float]:
@@ -199,7 +199,7 @@ class PoseRecipe:
         device = next(self.model.parameters()).device
         errors = []
         for batch in self._data.held_out(self.choices.batch):
-            batch = {name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)}
+            batch = {name: value.to(device) for name, value in batch.items()}
             pictures = _resized(batch["picture"], max(self.choices.shown_px))
             rotations, betas = self.model.predicted(pictures, self.model.depth_m(batch))
             true_pose = rotvec_to_matrix(batch["pose"])

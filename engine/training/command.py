@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -76,7 +76,14 @@ def train(options: argparse.Namespace) -> Report:
     return Report(run_training(recipe, settings, options.out, tally, resume=options.resume), tally)
 
 
-PRESETS = {
+Choices = (
+    tokenizer.TokenizerTraining
+    | tokenhmr.TokenHmrTraining
+    | hmr.HmrTraining
+    | blade_depth.DepthTraining
+    | blade_pose.PoseTraining
+)
+PRESETS: dict[str, Mapping[str, Choices]] = {
     "tokenizer": tokenizer.PRESETS,
     "tokenhmr": tokenhmr.PRESETS,
     "hmr": hmr.PRESETS,
@@ -85,7 +92,7 @@ PRESETS = {
 }
 
 
-def _choices(options: argparse.Namespace):
+def _choices(options: argparse.Namespace) -> Choices:
     """The preset, with what the command line says otherwise."""
     choices = PRESETS[options.recipe][options.preset]
     said = {name: getattr(options, name) for name in ("steps", "batch") if getattr(options, name) is not None}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ...models.rotations_torch import rotvec_to_matrix
 from .augment import Augmentation, applied, draw
+from .batch import Batch, Drawn, Place
 from .bodies import TrainingBody
-from .data.draws import PictureDraws, collated, every_person
+from .data.draws import PictureDraws, held_out_batches
 from .data.people import LabelledPerson
 from .data.sources import Mix
 from .extreme_crop import PROBABILITY, Box, extreme_crop
-from .loop import Batch, Place
 from .tals import PELVIS, Labels
 
 
@@ -61,7 +61,7 @@ class CropData:
     preparation: CropPreparation = CropPreparation()
     evaluated_people: int = 512
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         draws = PictureDraws(
             self.training.sets, self.training.weights, self.seed, self.preparation, skip_bad=self.skip_bad
         )
@@ -71,18 +71,11 @@ class CropData:
         """The validation people in order, not varied."""
         if self.validation is None:
             return
-        plain, items = CropPreparation(augment=False), []
-        random = np.random.default_rng(0)  # nothing is drawn
-        for person in every_person(self.validation.sets, self.evaluated_people):
-            items.append({**plain(person, random), "skipped": []})
-            if len(items) == size:
-                yield collated(items)
-                items = []
-        if items:
-            yield collated(items)
+        plain = CropPreparation(augment=False)
+        yield from held_out_batches(self.validation.sets, plain, self.evaluated_people, size)
 
 
-def labels_of(batch: Mapping[str, Tensor]) -> Labels:
+def labels_of(batch: Batch) -> Labels:
     """A batch as the losses take it."""
     return Labels(
         keypoints_2d=batch["keypoints_2d"][..., :2],
@@ -113,7 +106,7 @@ def evaluated(model: torch.nn.Module, body: TrainingBody, batches: Iterator[Batc
     sums: dict[str, float] = {}
     count = 0
     for batch in batches:
-        on_device = {name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)}
+        on_device = {name: value.to(device) for name, value in batch.items()}
         predicted = model.predicted(on_device["picture"])
         labels = labels_of(on_device)
         flat = (predicted.keypoints_2d - labels.keypoints_2d).norm(dim=-1)

@@ -8,7 +8,7 @@ labels as TokenHMR's recipe.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,10 +19,10 @@ from ...models.projection import weak_perspective
 from ...models.rotations_torch import rotvec_to_matrix
 from ...models.smpl_joints import PELVIS
 from .adversary import FactoredDiscriminator, deceiving_loss, judging_loss
+from .batch import Batch, Drawn, Place
 from .bodies import TrainingBody
 from .crops import CropData, evaluated, joint_errors, labels_of
 from .data.motions import PoseDraws, PoseSet
-from .loop import Batch, Place
 from .tals import Labels, Predicted
 
 
@@ -145,16 +145,16 @@ class HmrRecipe:
     def begin_step(self, step: int) -> None:
         pass
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
-        for number, batch in enumerate(self._data.batches(first, size, place), start=first):
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
+        for number, drawn in enumerate(self._data.batches(first, size, place), start=first):
             draw = number * place.count + place.rank
             betas = np.random.default_rng((self._data.seed, draw, 1)).standard_normal((size, 10))
-            yield {
-                **batch,
+            real = {
                 "real_pose": torch.from_numpy(self._real.batch(draw, size)),
                 # Betas are standard deviations of people's shapes: real ones are normally distributed.
                 "real_betas": torch.from_numpy(betas.astype(np.float32)),
             }
+            yield replace(drawn, batch={**drawn.batch, **real})
 
     def evaluate(self) -> dict[str, float]:
         return evaluated(self.model, self.model.body, self._data.held_out(self.choices.batch))

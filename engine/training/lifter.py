@@ -86,7 +86,8 @@ def train(inputs: np.ndarray, joints: np.ndarray, epochs: int, seed: int = 0) ->
     for epoch in range(epochs):
         order, total = torch.randperm(len(x)), 0.0
         for chosen in order[: steps * BATCH].reshape(steps, BATCH):
-            loss = loss_of(*network(x[chosen] + JITTER * torch.randn(BATCH, FEATURES)), y[chosen])
+            found, log_sigma = network(x[chosen] + JITTER * torch.randn(BATCH, FEATURES))
+            loss = loss_of(found, log_sigma, y[chosen])
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

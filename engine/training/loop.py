@@ -28,11 +28,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import BadRequest, RecoverError
+from .batch import Batch, Drawn, Place
 from .data.bad_data import Tally
 from .log import TrainingLog, as_json, read_settings, write_settings
-
-Batch = Mapping[str, object]
-"""Tensors by name; `skipped` (list of sentences) tells of bad samples that were passed over on the way."""
 
 LOSS = "loss"
 
@@ -66,14 +64,6 @@ class Settings:
     """Stop after so long, with a checkpoint from which --resume goes on."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Which process of how many this is."""
-
-    rank: int
-    count: int
-
-
 class Recipe(Protocol):
     """What is trained, on what, and how it is judged."""
 
@@ -89,7 +79,7 @@ class Recipe(Protocol):
         """Factor of the learning rates in this step."""
         ...
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         """The batches from number `first` on, without end; each process gets its own."""
         ...
 
@@ -178,11 +168,11 @@ def train(recipe: Recipe, settings: Settings, folder: Path, tally: Tally, *, res
             model.train()
             recipe.begin_step(clock.step)
             for _ in range(settings.accumulate):
-                batch = dict(next(batches))
-                for sentence in batch.pop("skipped", ()):
+                drawn = next(batches)
+                for sentence in drawn.skipped:
                     tally.add(sentence)
                 with accelerator.accumulate(model):
-                    terms = model(_on(batch, accelerator.device), clock.step)
+                    terms = model(_on(drawn.batch, accelerator.device), clock.step)
                     accelerator.backward(terms[LOSS])
                     optimizer.step()
                     optimizer.zero_grad()
@@ -275,11 +265,8 @@ def _difference(before: dict, now: dict, at: str = "") -> str:
     return "order"
 
 
-def _on(batch: Batch, device: torch.device) -> dict[str, object]:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from ..crop import normalised
 from .augment import MIRRORED_BODY
-from .data.draws import PictureDraws, Prepare, collated, every_person
+from .batch import Batch, Drawn, Place
+from .data.draws import PictureDraws, Prepare, held_out_batches
 from .data.people import CameraLabels, LabelledPerson
 from .data.sources import Mix
-from .loop import Batch, Place
 
 DEPTH_MARGIN = 1.25
 """The square for the depth is so much larger than the person."""
@@ -64,11 +64,12 @@ class DepthPreparation:
         picture = depth_square(person, self.side_px)
         if self.mirror and random.random() < 0.5:
             picture = picture[:, ::-1]
-        return {
+        values = {
             "picture": normalised(picture),
-            "depth_m": np.float32(known_camera(person).pelvis_cam[2]),
-            "has_depth": np.float32(person.has_pose),
+            "depth_m": known_camera(person).pelvis_cam[2],
+            "has_depth": person.has_pose,
         }
+        return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class PosePreparation:
             "picture": normalised((picture * gain).clip(0, 255)),
             "pose": pose,
             "betas": camera.betas,
-            "has_betas": np.float32(person.has_betas),
-            "depth_m": np.float32(camera.pelvis_cam[2]),
+            "has_betas": person.has_betas,
+            "depth_m": camera.pelvis_cam[2],
         }
         if self.depth_side_px:
             values["depth_picture"] = normalised(depth_square(person, self.depth_side_px))
@@ -131,7 +132,7 @@ class SquareData:
     """The same without variation."""
     evaluated_people: int = 512
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         draws = PictureDraws(
             self.training.sets, self.training.weights, self.seed, self.preparation, skip_bad=self.skip_bad
         )
@@ -140,11 +141,4 @@ class SquareData:
     def held_out(self, size: int) -> Iterator[Batch]:
         if self.validation is None:
             return
-        random, items = np.random.default_rng(0), []
-        for person in every_person(self.validation.sets, self.evaluated_people):
-            items.append({**self.plain(person, random), "skipped": []})
-            if len(items) == size:
-                yield collated(items)
-                items = []
-        if items:
-            yield collated(items)
+        yield from held_out_batches(self.validation.sets, self.plain, self.evaluated_people, size)

@@ -20,10 +20,10 @@ from ...models.smpl_head import DecoderConfig
 from ...models.tokenhmr import NETWORK, ClassifierConfig, TokenHmr, TokenHmrConfig
 from ...models.vit import ViTConfig
 from . import tals
+from .batch import Batch, Drawn, Place
 from .bodies import TrainingBody
 from .crops import CropData, evaluated, joint_errors, labels_of
 from .initial import begin_with
-from .loop import Batch, Place
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class TokenHmrRecipe:
     def begin_step(self, step: int) -> None:
         pass
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         return self._data.batches(first, size, place)
 
     def evaluate(self) -> dict[str, float]:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ...models.body_model import BodyModel
 from ...models.pose_tokens import BODY_JOINTS, PoseTokenizer, TokenizerConfig
 from ...models.rotations_torch import matrix_to_sixd_rows, rotvec_to_matrix, sixd_rows_to_matrix
+from .batch import Batch, Drawn, Place
 from .bodies import PoseBody
 from .data.motions import PAPER_WEIGHTS, RELEASED_WEIGHTS, PoseDraws, PoseSet, weights_of
-from .loop import Batch, Place
 from .tokenizer_losses import PosedBodies, paper_loss, released_loss
 from .vocabulary import USED_FROM, Vocabulary
 
@@ -133,14 +133,14 @@ class TokenizerModel(nn.Module):
         quantized = self.vocabulary(self.tokenizer.encoder(shown.transpose(1, 2)).float())
         decoded = sixd_rows_to_matrix(self.tokenizer.decode_vectors(quantized.vectors).float())
         with_mesh = self.choices.loss == "released"
-        bodies = [self.posed(rotations, with_mesh=with_mesh) for rotations in (decoded, target)]
+        found, true = (self.posed(rotations, with_mesh=with_mesh) for rotations in (decoded, target))
         if with_mesh:
-            loss = released_loss(*bodies, self.body.vertex_weights, quantized.commitment)
+            loss = released_loss(found, true, self.body.vertex_weights, quantized.commitment)
         else:
             # The vocabulary is learnt by moving averages: the embedding term counts, but pulls at nothing.
-            loss = paper_loss(*bodies, quantized.commitment.detach(), quantized.commitment)
+            loss = paper_loss(found, true, quantized.commitment.detach(), quantized.commitment)
         with torch.no_grad():
-            error_mm = (bodies[0].joints - bodies[1].joints)[:, 1:].norm(dim=-1).mean() * 1000
+            error_mm = (found.joints - true.joints)[:, 1:].norm(dim=-1).mean() * 1000
             dead = (self.vocabulary.counts < USED_FROM).float().mean()
         return {
             "loss": loss,
@@ -190,11 +190,11 @@ class TokenizerRecipe:
         if self.choices.quirks:
             self.model.vocabulary.train(step < QUIRK_VOCABULARY_STEPS)
 
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Batch]:
+    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         number = first
         while True:
             poses = self._draws.batch(number * place.count + place.rank, size)
-            yield {"poses": torch.from_numpy(poses)}
+            yield Drawn({"poses": torch.from_numpy(poses)})
             number += 1
 
     def evaluate(self) -> dict[str, float]:

@@ -92,7 +92,7 @@ def test_the_released_quirks_stop_the_vocabulary_and_the_noise(motions):
     choices = replace(recipe.PRESETS["tiny"], quirks=True, noise=((0, 5.0),))
     made = recipe.TokenizerRecipe(choices, read_sets(motions), [], load_body("neutral"), 0, 10)
     assert made.rate(0) == made.rate(9) == pytest.approx(2 / 3)
-    batch = next(made.batches(0, 4, recipe.Place(0, 1)))
+    batch = next(made.batches(0, 4, recipe.Place(0, 1))).batch
     made.begin_step(0)
     made.model(batch, 0)
     made.begin_step(2500)

@@ -326,7 +326,7 @@ def test_skipped_draws_are_told_and_others_take_their_place(tmp_path):
             return dataset.sets[0].people(0)
 
     draws = PictureDraws([Half()], np.ones(1), 0, lambda person, random: {"x": np.zeros(1)}, skip_bad=True)
-    told = [sentence for number in range(20) for sentence in draws[number]["skipped"]]
+    told = [sentence for number in range(20) for sentence in draws[number].skipped]
     assert told and set(told) == {"half: sample 1 is bad."}
     with pytest.raises(BadSample, match="sample 1"):
         [replace(draws, skip_bad=False)[number] for number in range(20)]

@@ -195,7 +195,7 @@ def _texts(data: Mapping[str, Any], name: str, where: Where) -> list[str]:
 
 def _largest(data: Mapping[str, Any], name: str, count: int, where: Where) -> np.ndarray:
     """(count,) of (count,) or (count, 2)."""
-    flat = np.ndim(data.get(name)) == 1
+    flat = name in data and np.ndim(data[name]) == 1
     return array_of(data, name, (count,) if flat else (count, 2), where).reshape(count, -1).max(1)
 
 

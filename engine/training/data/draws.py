@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..batch import Batch, Drawn
 from .bad_data import BadSample
 from .people import LabelledPerson, PictureSet
 
@@ -18,6 +19,15 @@ Prepare = Callable[[LabelledPerson, np.random.Generator], dict[str, np.ndarray]]
 
 GIVE_UP_AFTER = 100
 """Draws in a row without a usable person."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample."""
+
+    arrays: dict[str, np.ndarray]
+    skipped: list[str]
+    """A sentence for each bad sample that was drawn before it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class PictureDraws(Dataset):
     prepare: Prepare
     skip_bad: bool = False
 
-    def __getitem__(self, number: int) -> dict[str, object]:
+    def __getitem__(self, number: int) -> Draw:
         random = np.random.default_rng((self.seed, number))
         skipped: list[str] = []
         for _ in range(GIVE_UP_AFTER):
@@ -46,14 +56,14 @@ class PictureDraws(Dataset):
                 continue
             if people:
                 person = people[random.integers(len(people))]
-                return {**self.prepare(person, random), "skipped": skipped}
+                return Draw(self.prepare(person, random), skipped)
         reason = skipped[-1] if skipped else f"{one.name} has nobody with enough keypoints"
         raise BadSample(f"{GIVE_UP_AFTER} draws in a row gave nobody to learn from; the last: {reason}")
 
     def __len__(self) -> int:
         return sum(len(one) for one in self.sets)
 
-    def batches(self, first: int, size: int, rank: int, processes: int, workers: int) -> Iterator[dict[str, object]]:
+    def batches(self, first: int, size: int, rank: int, processes: int, workers: int) -> Iterator[Drawn]:
         """Batches from number `first` on, without end."""
 
         def numbers() -> Iterator[list[int]]:
@@ -65,16 +75,32 @@ class PictureDraws(Dataset):
 
         # Forked workers share the index of the tars instead of copying it.
         loader = DataLoader(
-            self, batch_sampler=numbers(), num_workers=workers, collate_fn=collated, persistent_workers=workers > 0
+            self, batch_sampler=numbers(), num_workers=workers, collate_fn=_drawn, persistent_workers=workers > 0
         )
         return iter(loader)
 
 
-def collated(items: list[dict[str, object]]) -> dict[str, object]:
-    """Samples -> a batch of tensors; what was skipped is listed."""
-    skipped = [sentence for item in items for sentence in item["skipped"]]  # type: ignore[attr-defined]
-    names = [name for name in items[0] if name != "skipped"]
-    return {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in names} | {"skipped": skipped}
+def _drawn(draws: list[Draw]) -> Drawn:
+    skipped = [sentence for draw in draws for sentence in draw.skipped]
+    return Drawn(collated([draw.arrays for draw in draws]), skipped)
+
+
+def collated(samples: Sequence[dict[str, np.ndarray]]) -> Batch:
+    """Samples -> a batch."""
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+
+
+def held_out_batches(sets: Sequence[PictureSet], prepare: Prepare, people: int, size: int) -> Iterator[Batch]:
+    """The first `people` in order, `size` at a time, for evaluation. Raises `BadSample`."""
+    random = np.random.default_rng(0)  # who prepares for evaluation draws nothing
+    samples: list[dict[str, np.ndarray]] = []
+    for person in every_person(sets, people):
+        samples.append(prepare(person, random))
+        if len(samples) == size:
+            yield collated(samples)
+            samples = []
+    if samples:
+        yield collated(samples)
 
 
 def every_person(sets: Sequence[PictureSet], limit: int | None = None) -> Iterator[LabelledPerson]:
