@@ -17,6 +17,7 @@ from recover_body.engine.backends.base import Bodies, BodyTrack
 from recover_body.engine.backends.neural import CropNetworkBackend, Prediction
 from recover_body.engine.crop import Crop
 from recover_body.engine.errors import NobodyFound
+from recover_body.engine.evaluation import asking, datasets
 from recover_body.engine.evaluation.asking import CropNetwork, WholeProgram, matched
 from recover_body.engine.evaluation.datasets import open_dataset
 from recover_body.engine.evaluation.people import Keypoints
@@ -28,8 +29,12 @@ from recover_body.engine.training.data.bad_data import BadSample
 from recover_body.engine.training.data.layout import PeopleLabels
 from recover_body.engine.training.data.shards import read_index
 from recover_body.models.rotations import rotvec_to_matrix
+from recover_body.models.smpl_joints import keypoints_44
+from recover_body.tests import fill_weights
 from recover_body.tests.engine import training_samples
+from recover_body.tests.models.smplx_files import smplx_npz
 from recover_body.tests.models.weight_files import smpl_pickle
+from recover_body.tests.parity.standins import smpl_body
 
 COUNT, SIDE_PX = 2, 96
 PERCENT = ("miou_percent", "part_miou_percent", "pck05_percent", "pck10_percent")
@@ -232,6 +237,27 @@ def test_emdb_box_by_box_is_the_published_protocol(smpl_data, tmp_path, monkeypa
     assert crop.side_px == pytest.approx(0.3 * 200 * 4 / 3)  # grown to portrait, as the published loader does
 
 
+def test_3dpw_box_by_box_is_the_published_protocol(tmp_path, monkeypatch):
+    body = smpl_body(3)
+    for module in (asking, datasets):  # with SMPL's 6890 vertices, which no stand-in file has
+        monkeypatch.setattr(module, "load_body", lambda name: body)
+    regressor = fill_weights.standin_extra_regressor(3).astype(np.float32)
+    np.save(tmp_path / "extra.npy", regressor)
+    pose, betas = annotation(tmp_path)
+    out = body.forward(pose.reshape(3, 24, 3), betas)
+    truth = keypoints_44(out.vertices, out.joints, regressor)
+    with np.load(tmp_path / "labels.npz") as data:
+        fields = {name: data[name] for name in data.files}
+    fields["body_keypoints_3d"][..., :3], fields["extra_keypoints_3d"][..., :3] = truth[:, :25], truth[:, 25:]
+    np.savez(tmp_path / "labels.npz", **fields)
+    keypoints = Keypoints(tmp_path / "extra.npy")
+    dataset = open_dataset("3dpw", tmp_path / "labels.npz", None, keypoints)
+    found = measure(dataset, CropNetwork(Network(pose, betas, (2, 1)), keypoints), (0,), None, stop_at_bad=True)
+    assert [score.protocol for score in found.scores] == ["3dpw"] * 3
+    for name in ("mve_mm", "mpjpe_mm", "pa_mpjpe_mm"):
+        assert found.means(0)[name] == pytest.approx(0, abs=1e-2)
+
+
 def test_3dpw_by_the_whole_program_says_that_its_joints_are_approximate(smpl_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RECOVER_BODY_DATA", str(smpl_data))
     annotation(tmp_path)
@@ -275,3 +301,28 @@ def test_published_rows_name_measures_and_sources():
     assert {name for row in ROWS for name in row.figures} <= set(MEASURES)
     assert all(row.source for row in ROWS)
     assert {row.dataset for row in ROWS} == {"3dpw", "emdb", "spec-mtp", "humman", "pdhuman"}
+
+
+def test_human_data_of_smplx_is_measured_on_smplx(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path / "data"))
+    import_files([smplx_npz(tmp_path / "SMPLX_NEUTRAL.npz", "neutral")[0]])
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((120, 120, 3), 80, np.uint8))
+    smplx = {
+        "global_orient": np.array([[np.pi, 0, 0]]), "body_pose": np.zeros((1, 63)), "betas": np.ones((1, 10)),
+        "transl": np.array([[0.0, 0.2, 3.0]]),
+    }  # fmt: skip
+    path = tmp_path / "spec_mtp.npz"
+    camera = np.array([[[150.0, 0, 60], [0, 150, 60], [0, 0, 1]]])
+    np.savez(path, image_path=np.array(["a.png"]), bbox_xywh=np.array([[10.0, 10, 100, 100]]), K=camera, smplx=smplx)
+    given = ["--dataset", "spec-mtp", "--data", str(path), "--backend", "fake", "--camera", "given", "--json"]
+    assert main(["evaluate", *given, "--body", "smplx-neutral"]) == 0
+    run = json.loads(capsys.readouterr().out)["runs"][0]
+    means = run["means"]
+    assert 10 < means["mve_mm"] < 500 and means["focal_percent"] == pytest.approx(0, abs=1e-6)
+    assert 0 < means["tz_m"] < 2 and 5 < means["miou_percent"] < 95
+    assert 0 < means["pck05_percent"] <= means["pck10_percent"] <= 100  # SMPL-X's landmarks lie where ours do
+    assert [row["method"] for row in run["published"]] == ["BLADE, paper", "BLADE, release"]
+    # On a free body the surfaces differ, the joints do not.
+    assert main(["evaluate", *given]) == 0
+    means = json.loads(capsys.readouterr().out)["runs"][0]["means"]
+    assert means["mve_mm"] is None and 10 < means["mpjpe_mm"] < 500
