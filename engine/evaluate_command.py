@@ -26,7 +26,8 @@ examples:
 layouts:
   3dpw, emdb     the .npz files that HMR2.0 and TokenHMR evaluate on; SMPL's bodies must be imported
   spec-mtp, pdhuman, humman, bedlam-cc
-                 HumanData .npz or BLADE's chunks; SMPL-X's (or SMPL's) neutral body must be imported
+                 HumanData .npz or BLADE's chunks (with K and bbox_xywh or keypoints2d); SMPL-X's (or SMPL's)
+                 neutral body must be imported
   synth          a folder of .tar in our layout; every other data set may be given in this layout too
 
 docs/evaluation.md tells what is measured how, and what of it can be laid beside published figures.
