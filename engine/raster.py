@@ -25,8 +25,8 @@ _SUBPIXEL_BITS = 4
 class Look:
     """How a shaded body looks; colours are sRGB, 0 to 255."""
 
-    colours: tuple[tuple[int, int, int], ...] = ((94, 169, 214),)
-    """One per material; the last serves further ones."""
+    colours: tuple[tuple[int, int, int], ...] | np.ndarray = ((94, 169, 214),)
+    """(M, 3), one per material; the last serves further ones."""
     light_cam: tuple[float, float, float] = (-0.6, -0.65, -0.4)
     """Direction towards the light, camera frame: over the photographer's left shoulder."""
     ambient: float = 0.3

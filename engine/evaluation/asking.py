@@ -33,6 +33,10 @@ class Answer(NamedTuple):
 
 
 class Asker(Protocol):
+    @property
+    def how(self) -> str:
+        """In words, for the report."""
+
     def __call__(self, picture: Labelled) -> Answer: ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def _from_tars(name: str, path: Path, keypoints: Keypoints) -> DataSet:
         raise MissingData(f"There is no .tar in {path}. {name} is {DATASETS[name]}.")
     indices = [read_index(tar) for tar in tars]
     samples = [sample for index in indices for sample in index.samples]
-    entries = [Entry(sample.where, lambda sample=sample: _tar_sample(sample, keypoints)) for sample in samples]
+    entries = [Entry(sample.where, partial(_tar_sample, sample, keypoints)) for sample in samples]
     return DataSet(name, entries, [problem for index in indices for problem in index.problems])
 
 
@@ -216,4 +217,4 @@ def _by_picture(path: Path, names: list[str], read: Callable[[list[int]], Labell
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
-    return [Entry(Where(path, name), lambda found=found: read(found)) for name, found in rows.items()]
+    return [Entry(Where(path, name), partial(read, found)) for name, found in rows.items()]

@@ -42,7 +42,7 @@ class Person:
 
 @dataclass
 class Keypoints:
-    """The 44 keypoints of any body that tells them: shipped bodies and SMPL-X by landmarks, SMPL by its regressor."""
+    """The 44 keypoints of any body that tells them: shipped ones do, SMPL with its regressor, SMPL-X does not."""
 
     regressor: Path | None = None
     _maps: dict[str, KeypointMap | None] = field(default_factory=dict)
@@ -50,10 +50,9 @@ class Keypoints:
     def of(self, body: BodyModel, vertices: np.ndarray, joints: np.ndarray) -> np.ndarray | None:
         """(44, 3) of a posed body, or None. Raises `UnusableBody` for a regressor that is none."""
         if body.name not in self._maps:
-            has_landmarks = body.gender in SHIPPED_BODIES and body.landmark_vertices
+            is_shipped = body.gender in SHIPPED_BODIES and bool(body.landmark_vertices)
             is_regressed = body.joint_count == SMPL_JOINTS and self.regressor is not None
-            tells = has_landmarks or is_regressed
-            self._maps[body.name] = keypoint_map(body, self.regressor) if tells else None
+            self._maps[body.name] = keypoint_map(body, self.regressor) if is_shipped or is_regressed else None
         found = self._maps[body.name]
         return None if found is None else found(vertices[None], joints[None])[0]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -93,8 +94,8 @@ def _ask(dataset: str, sample: str, picture: Labelled, percent: int, ask: Asker,
             protocol = protocol_of(dataset, labelled, found)
             values = scored(protocol, view, labelled, found, answer.intrinsics)
             placed = labelled.is_placed and found.is_placed
-            depths = (float(one.joints[0, 2]) if placed else float("nan") for one in (labelled, found))
-            measured.scores.append(Score(sample, row, percent, protocol, values, tuple(depths)))
+            depth_m, found_m = (float(one.joints[0, 2]) if placed else math.nan for one in (labelled, found))
+            measured.scores.append(Score(sample, row, percent, protocol, values, (depth_m, found_m)))
 
 
 def _bad(problem: RecoverError, measured: Measured, stop: bool) -> None:

@@ -90,7 +90,7 @@ def scored(
         if picture.intrinsics is not None and intrinsics is not None:
             focals = np.array([intrinsics[0, 0]]), np.array([picture.intrinsics[0, 0]])
             values["focal_percent"] = 100 * metrics.focal_error(*focals)[0]
-            values |= _overlaps(picture, labelled, found, intrinsics)
+            values |= _overlaps(picture.image_rgb, (labelled, picture.intrinsics), (found, intrinsics))
     if labelled.keypoints_px is not None and found.keypoints_px is not None:
         values |= _pck(labelled, found)
     return {name: float(value) for name, value in values.items()}
@@ -106,15 +106,18 @@ def _pck(labelled: Person, found: Person) -> dict[str, float]:
     return {name: 100 * float((off_px <= share * side_px).mean()) for name, share in PCK_SHARES.items()}
 
 
-def _overlaps(picture: Labelled, labelled: Person, found: Person, intrinsics: np.ndarray) -> dict[str, float]:
-    """Both naked bodies drawn, each through its own camera."""
-    height, width = picture.image_rgb.shape[:2]
-    both = ((found, intrinsics), (labelled, picture.intrinsics))
-    masks = [silhouette(one.vertices, one.body.faces, matrix, width, height)[None] for one, matrix in both]
-    values = {"miou_percent": 100 * metrics.mask_iou(*masks)[0]}
-    if labelled.has_surface_of(found):
-        maps = [_part_map(one, matrix, width, height)[None] for one, matrix in both]
-        values["part_miou_percent"] = 100 * metrics.part_iou(*maps)[0]
+def _overlaps(
+    image: np.ndarray, labelled: tuple[Person, np.ndarray], found: tuple[Person, np.ndarray]
+) -> dict[str, float]:
+    """Both naked bodies drawn, each through its own camera, in a picture of the image's size."""
+    height, width = image.shape[:2]
+    ours, theirs = (
+        silhouette(one.vertices, one.body.faces, matrix, width, height)[None] for one, matrix in (found, labelled)
+    )
+    values = {"miou_percent": 100 * metrics.mask_iou(ours, theirs)[0]}
+    if labelled[0].has_surface_of(found[0]):
+        ours, theirs = (_part_map(one, matrix, width, height)[None] for one, matrix in (found, labelled))
+        values["part_miou_percent"] = 100 * metrics.part_iou(ours, theirs)[0]
     return values
 
 

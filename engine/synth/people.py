@@ -218,8 +218,10 @@ def _skin(rng: np.random.Generator, body: BodyModel) -> np.ndarray:
 
 def _near_face_points(body: BodyModel, points: tuple[int, ...], radius_m: float) -> np.ndarray:
     """(V,) bool: vertices near points of MediaPipe's face mesh."""
-    triangles = body.faces[body.mediapipe_face_faces[list(points)]]
-    places = np.einsum("pk,pkd->pd", body.mediapipe_face_bary[list(points)], body.v_template[triangles])
+    on_faces, weights = body.mediapipe_face_faces, body.mediapipe_face_bary
+    assert on_faces is not None and weights is not None  # shipped bodies have them
+    triangles = body.faces[on_faces[list(points)]]
+    places = np.einsum("pk,pkd->pd", weights[list(points)], body.v_template[triangles])
     return np.linalg.norm(body.v_template[:, None] - places, axis=-1).min(1) < radius_m
 
 
