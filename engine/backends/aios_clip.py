@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...models.body_model import BodyModel, load_body
+from ...models.body_model import BodyModel
 from ...wire.messages import RecoverRequest
 from .. import camera_depth, rtm
 from ..camera_refine import HeldFit
@@ -23,7 +23,6 @@ from ..fit.body_fit import Fit
 from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import agreed_camera
-from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import Masks, observations
 from ..fit.temporal import Motion
 from ..follow import Sighting
@@ -33,9 +32,9 @@ from ..motion.sides import with_sides_put_right
 from ..track import Track
 from .aios_answer import Answer, believed, smplx_body, with_own_hands_and_jaw
 from .aios_common import WholeBodyBackend, is_alone_and_large
-from .base import Bodies, BodyTrack, Report
+from .base import Bodies, Report
 from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames, told_drift_px
-from .neural import GUESS_CONFIDENCE, NETWORK_CONFIDENCE, shown
+from .neural import with_network_confidence
 
 _FOLLOWED, _LOOKED = 0.15, 0.8
 """Shares of the work done after following, and after the network has looked."""
@@ -77,7 +76,7 @@ def recover_clip(
 
         window = partial(_fit_window, smplx)
         fitted = fit_clip(sightings, times_s[at], camera.rows(at), betas, request.body, tell, window)
-        track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
+        track = with_network_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
         note = f"In frame {footage.frame_numbers[at[0]]}: {backend.own_words(sightings[0].answer, 0)}"
         bodies.append(replace(track, notes=(*track.notes, note)))
     told = (*notes, *clip_notes(footage, followed, camera))
@@ -169,12 +168,3 @@ def _fit_window(
     state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
     close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)
     return held.result(state, system), with_own_hands_and_jaw(close_ups, answer, body_name, smplx)
-
-
-def _with_confidence(track: BodyTrack, body_name: str) -> BodyTrack:
-    """Body joints are the network's, not the landmarks'; see `neural`."""
-    is_shown = shown(track.keypoints_px[..., 2], load_body(body_name).joint_names)
-    confidence, inferred = track.joint_confidence.copy(), track.joint_inferred.copy()
-    confidence[:, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
-    inferred[:, :BODY_JOINTS] = ~is_shown
-    return replace(track, joint_confidence=confidence, joint_inferred=inferred)

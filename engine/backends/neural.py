@@ -8,7 +8,7 @@ place, camera and (without SMPL's file) shape are refined until the body lies on
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -326,3 +326,12 @@ def shown(visibility: np.ndarray, joint_names: tuple[str, ...]) -> np.ndarray:
         if part in _SHOWN_BY:
             is_shown[..., joint] = visibility[..., LANDMARK_NAMES.index(f"{side}_{_SHOWN_BY[part]}")] > SEEN
     return is_shown
+
+
+def with_network_confidence(track: BodyTrack, body_name: str) -> BodyTrack:
+    """A clip's track whose body joints are the network's, not the landmarks'."""
+    is_shown = shown(track.keypoints_px[..., 2], load_body(body_name).joint_names)
+    confidence, inferred = track.joint_confidence.copy(), track.joint_inferred.copy()
+    confidence[:, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
+    inferred[:, :BODY_JOINTS] = ~is_shown
+    return replace(track, joint_confidence=confidence, joint_inferred=inferred)

@@ -27,7 +27,6 @@ from ..fit.body_fit import Fit
 from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import agreed_camera
-from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import Masks, observations
 from ..fit.temporal import Motion
 from ..follow import Sighting
@@ -35,17 +34,15 @@ from ..follow_clip import follow_footage
 from ..frames import Footage
 from ..motion.sides import with_sides_put_right
 from ..track import Track
-from .base import Bodies, BodyTrack, Report
+from .base import Bodies, Report
 from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames, told_drift_px
 from .neural import (
-    GUESS_CONFIDENCE,
-    NETWORK_CONFIDENCE,
     CropNetworkBackend,
     Prediction,
     believed_before,
     joined_inputs,
-    shown,
     smpl_body,
+    with_network_confidence,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +90,7 @@ def recover_clip(
             partial(_tell_fit, report, number, len(people)),
             partial(_fit_window, smpl),
         )
-        track = _with_confidence(clip_track(count, at, sightings, fitted, betas, request.body))
+        track = with_network_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
         first = sightings[0]
         note = f"In frame {footage.frame_numbers[at[0]]}: " + backend.own_camera(
             first.predicted.crop_camera[0], first.crop, camera.rows(at[:1])
@@ -210,12 +207,3 @@ def _believed(rows: Sequence[Looked], camera: Pinhole, smpl: BodyModel | None, b
     predicted = Prediction.joined([row.predicted for row in rows])
     boxes_px = np.array([row.box_px for row in rows])
     return believed_before(camera, predicted, [row.crop for row in rows], boxes_px, smpl, body)
-
-
-def _with_confidence(track: BodyTrack) -> BodyTrack:
-    """Body joints are the network's, not the landmarks'; see `neural`."""
-    is_shown = shown(track.keypoints_px[..., 2], load_body("neutral").joint_names)
-    confidence, inferred = track.joint_confidence.copy(), track.joint_inferred.copy()
-    confidence[:, :BODY_JOINTS] = np.where(is_shown, NETWORK_CONFIDENCE, GUESS_CONFIDENCE)
-    inferred[:, :BODY_JOINTS] = ~is_shown
-    return replace(track, joint_confidence=confidence, joint_inferred=inferred)

@@ -16,6 +16,7 @@ from recover_body.engine.backends.aios_answer import Answer, believed, place_by_
 from recover_body.engine.backends.blade import BladeBackend
 from recover_body.engine.backends.landmarks import LandmarksBackend
 from recover_body.engine.camera_refine import Believed
+from recover_body.engine.cameras import FilmedCamera
 from recover_body.engine.fit.close_ups import CloseUps
 from recover_body.engine.follow import Sighting
 from recover_body.engine.follow_clip import Followed
@@ -29,6 +30,7 @@ from recover_body.models.rotations import rotvec_to_matrix
 from recover_body.tests.engine.test_fit import FOCAL_PX, HEIGHT, WIDTH, observations, people
 from recover_body.tests.engine.test_neural_backends import CAMERA, recover, scene  # noqa: F401 - a fixture
 from recover_body.wire.messages import RecoverRequest
+from recover_body.wire.take import CameraTrack
 
 BACKENDS = {"aios": AiosBackend, "blade": BladeBackend}
 UNKNOWN = replace(CAMERA, fx_px=1300.0, fy_px=1300.0, source="assumed", fx_sigma=0.45)
@@ -167,6 +169,35 @@ def test_a_clip_is_looked_at_in_batches_over_people_and_frames(blade_imported, c
         assert np.isfinite(person.pose).all() and not person.joint_inferred[:, 25:].any()
         # The frames are alike, so the body is.
         assert np.ptp(person.translation[person.present], axis=0).max() < 0.05
+
+
+def zooming(focals_px, centre_px=(WIDTH / 2, HEIGHT / 2), dolly_m=0.0):
+    """A given camera whose lens changes in every frame, and which moves back."""
+    count = len(focals_px)
+    places = np.tile(np.eye(4), (count, 1, 1))
+    places[:, 2, 3] = -dolly_m * np.arange(count)
+    middle = [np.full(count, float(at)) for at in centre_px]
+    return FilmedCamera.of(CameraTrack(focals_px, focals_px, *middle, WIDTH, HEIGHT, places, "given"))
+
+
+def test_a_given_camera_is_followed_through_a_clip(blade_imported, clip):
+    """The picture stays the same while the lens is told to zoom in: people are ever farther away."""
+    camera = zooming(FOCAL_PX * np.array([1.0, 1.1, 1.2]), dolly_m=0.3)
+    bodies = recover(AiosBackend(), clip, camera, people="largest")
+    (person,) = bodies.people
+    assert np.isfinite(person.pose).all() and (np.diff(person.translation[:, 2]) > 0.1).all()
+    assert bodies.camera is camera and bodies.drift_px is None
+    assert "The camera moves as it was given." in bodies.notes
+
+
+def test_bodies_are_placed_through_the_lens_of_their_own_frame(drawn):
+    seen, _, truth, pelvis = drawn
+    zoom, centre_px = np.array([1.0, 1.3, 0.8]), np.array([CAMERA.cx_px, CAMERA.cy_px])
+    zoomed = replace(
+        seen, points_px=centre_px + zoom[:, None, None] * (seen.points_px - centre_px), size_px=seen.size_px * zoom
+    )
+    place = place_by_landmarks(truth, zoomed, zooming(FOCAL_PX * zoom, centre_px), "neutral")
+    np.testing.assert_allclose(place, pelvis, atol=0.02)
 
 
 # ---- BLADE's camera, with other backends' bodies ----
