@@ -21,6 +21,7 @@ from . import compat, editors, preferences
 from .client import Answer, EngineClient, Request
 from .engine_command import engine_command
 from .errors import AddonError
+from .pacing import Pace
 
 _TICK_S = 0.1
 SILENT_S = 45.0
@@ -65,6 +66,7 @@ class Job:
 _client: EngineClient | None = None
 _queue: list[Job] = []
 _last: Job | None = None
+_pace, _is_stale = Pace(_TICK_S), False
 
 
 def queued() -> tuple[Job, ...]:
@@ -214,9 +216,16 @@ def _leave(job: Job) -> None:
 
 
 def _tick() -> float | None:
+    """Progress is drawn as often as redraws are quick; what begins or ends, at once."""
+    global _is_stale
+    _pace.step(time.monotonic())
     before = [(job.id, job.progress) for job in _queue]
     more = step()
     after = [(job.id, job.progress) for job in _queue]
-    if before != after or is_engine_silent():
+    _is_stale = _is_stale or before != after or is_engine_silent()
+    has_news = [name for name, _ in before] != [name for name, _ in after]
+    if has_news or (_is_stale and _pace.allows(time.monotonic())):
         editors.redraw_sidebars()
+        _pace.asked(time.monotonic())
+        _is_stale = False
     return _TICK_S if more else None
