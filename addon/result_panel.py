@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import editors, export_operators, motion_operators, result_operators
+from . import compat, editors, export_operators, motion_operators, result_operators
 from .bone_colors import STYLE
 from .bone_fitting import is_out_of_step
 from .chosen_result import body_of, is_rig, rigs_in, shown_recovery
@@ -135,7 +135,9 @@ class _ExportPanel(_Panel):
         grid = layout.grid_flow(columns=3, align=True, even_columns=True)
         for key, made in FORMATS.items():
             title = made.title.partition(" ")[0]
-            grid.operator(export_operators.RECOVER_BODY_OT_export.bl_idname, text=title).kind = key
+            cell = grid.row(align=True)
+            cell.enabled = made.operator == "" or compat.has_operator(made.operator)  # some builds leave formats out
+            cell.operator(export_operators.RECOVER_BODY_OT_export.bl_idname, text=title).kind = key
         rig = _shown_rig(context)
         row = layout.row()
         row.enabled = rig is not None

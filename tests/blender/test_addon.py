@@ -3,6 +3,7 @@
 functions do, with the real engine's `fake` backend in a real child process."""
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -330,3 +331,11 @@ def test_a_python_of_ones_own(bpy):
 
     command = engine_command("python3.11")
     assert command[0] == "python3.11" and command[-1] == "serve" and command[-2].endswith("launch.py")
+
+
+def test_every_icon_exists(bpy):
+    """An icon that this version of Blender does not know stops the drawing of the whole panel."""
+    known = bpy.types.UILayout.bl_rna.functions["prop"].parameters["icon"].enum_items.keys()
+    sources = (Path(__file__).resolve().parents[2] / "addon").rglob("*.py")
+    used = {icon for source in sources for icon in re.findall(r'icon="(\w+)"', source.read_text("utf-8"))}
+    assert len(used) > 20 and used <= set(known)
