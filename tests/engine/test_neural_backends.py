@@ -313,8 +313,10 @@ def test_a_clip_is_looked_at_in_batches_over_people_and_frames(imported, clip, b
     assert [list(person.present) for person in bodies.people] == [[True] * 4, [True, True, False, True], [True] * 4]
     for person in bodies.people:
         assert person.pose.shape == (4, 55, 3) and np.isfinite(person.pose).all()
-        # The frames are alike, so the body is: whichever batch a crop was in.
-        assert np.ptp(person.translation[person.present], axis=0).max() < 0.02
+        # The frames are alike, so the clip is its own reverse: whichever batch a crop was in.
+        np.testing.assert_allclose(person.translation, person.translation[::-1], atol=1e-3)
+        # Frames at the ends are held from one side only, and a fit of random poses stops on its way.
+        assert np.ptp(person.translation[person.present], axis=0).max() < 0.03
         assert person.joint_confidence[0, :22] == pytest.approx(neural.NETWORK_CONFIDENCE)
         assert "In frame 1: " in person.notes[-1]
     assert len(recover(backend(), clip, people="2").people) == 2
