@@ -68,9 +68,13 @@ def slot_of(animation: bpy.types.AnimData | bpy.types.NlaStrip):
 
 
 def has_operator(name: str) -> bool:
-    """Whether this build of Blender has the operator `name`, e.g. wm.usd_export."""
+    """Whether this build of Blender has the operator `name`, e.g. wm.usd_export. Quick: panels ask as they draw."""
     area, verb = name.split(".")
-    return verb in dir(getattr(bpy.ops, area))
+    try:
+        getattr(getattr(bpy.ops, area), verb).get_rna_type()
+    except (KeyError, AttributeError):
+        return False
+    return True
 
 
 def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
