@@ -14,6 +14,7 @@ from ..backends.base import Backend
 from ..backends.neural import SMPL_BODY, CropNetworkBackend
 from ..bodies import open_body
 from ..cameras import initial_camera
+from ..chosen import overlap
 from ..crop import cut, imagined_focal_px, normalised
 from ..errors import NobodyFound
 from ..frames import STILL_FPS, Footage
@@ -110,17 +111,10 @@ class CropNetwork:
 
 def matched(labelled: tuple[Person, ...], found: list[Person]) -> tuple[Person | None, ...]:
     """For each labelled person the recovered one whose box overlaps best; nobody is taken twice."""
-    overlaps = np.array([[_box_iou(one.box_px, other.box_px) for other in found] for one in labelled])
+    overlaps = np.array([[overlap(one.box_px, other.box_px) for other in found] for one in labelled])
     answer: list[Person | None] = [None] * len(labelled)
     while overlaps.size and overlaps.max() >= LEAST_OVERLAP:
         row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
         answer[row] = found[column]
         overlaps[row], overlaps[:, column] = -1, -1
     return tuple(answer)
-
-
-def _box_iou(one: np.ndarray, other: np.ndarray) -> float:
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    shared = np.prod(np.maximum(high - low, 0))
-    both = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared
-    return float(shared / both) if both > 0 else 0.0

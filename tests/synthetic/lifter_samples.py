@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from recover_body.engine import detect, raster
+from recover_body.engine.chosen import overlap
 from recover_body.engine.mediapipe_graphs import find_landmarks, find_regions
 from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
@@ -95,7 +96,7 @@ def _person(rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colou
     box_px = np.concatenate([outline_px.min(0), outline_px.max(0)])
     truth = (joints_cam, camera.focal_px, (camera.width, camera.height))
     for looks in _looks(picture):
-        seen = [person for person in looks if _overlap(person.box_px, box_px) > _FOUND_IOU]
+        seen = [person for person in looks if overlap(person.box_px, box_px) > _FOUND_IOU]
         if seen:
             return [Row(*truth, d.points_px, d.visibility, d.metric_points, d.box_px) for d in seen]
     return []
@@ -188,13 +189,6 @@ def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray
         coarse = [max(2, side // int(rng.integers(2, 40))) for side in (height, width)]
         picture += cv2.resize(rng.normal(0, rng.uniform(5, 50), (*coarse, 3)), (width, height))
     return picture
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    area = lambda box: float(np.prod(np.maximum(box[2:] - box[:2], 0)))  # noqa: E731
-    both = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
-    return both / (area(one) + area(other) - both)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from recover_body.engine.backends.base import BodyTrack
 from recover_body.engine.cameras import Pinhole
+from recover_body.engine.chosen import overlap as overlap_of
 from recover_body.engine.evaluation.metrics import procrustes_aligned
 from recover_body.engine.raster import silhouette
 from recover_body.engine.verdict import Verdict, intersection_over_union, size_in_picture
@@ -89,7 +90,7 @@ def match(tracks: tuple[BodyTrack, ...], masks: np.ndarray) -> list[tuple[int, i
     true = [(n, _box(mask)) for n, mask in enumerate(masks) if mask.any()]
     if not tracks or not true:
         return []
-    overlap = np.array([[_box_iou(track.boxes_px[0], box) for _, box in true] for track in tracks])
+    overlap = np.array([[overlap_of(track.boxes_px[0], box) for _, box in true] for track in tracks])
     rows, columns = linear_sum_assignment(-overlap)
     return [(int(r), true[c][0]) for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= MATCH_IOU]
 
@@ -181,9 +182,3 @@ def _true_root(truth: dict[str, np.ndarray], person: int) -> np.ndarray:
 def _box(mask: np.ndarray) -> np.ndarray:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
-
-
-def _box_iou(one: np.ndarray, other: np.ndarray) -> float:
-    area = lambda box: float(np.prod(np.maximum(box[2:] - box[:2], 0)))  # noqa: E731
-    both = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
-    return both / (area(one) + area(other) - both)
