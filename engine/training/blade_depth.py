@@ -16,8 +16,8 @@ from ...models.blade import DEPTH_PICTURE_PX, DEPTH_PREFIXES, NETWORK, UNUSED, D
 from ...models.depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from ...models.depth_anything import DepthAnythingConfig
 from .batch import Batch, Drawn, Place
+from .data.people_data import PeopleData
 from .initial import begin_with
-from .squares import SquareData
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class DepthRecipe:
     name = "blade-depth"
     has_idle_parameters = False
 
-    def __init__(self, choices: DepthTraining, data: SquareData, start: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, choices: DepthTraining, data: PeopleData, start: dict[str, Tensor] | None = None) -> None:
         """`start`: tensors of Depth Anything V2, or of BLADE."""
         self.choices, self._data = choices, data
         torch.manual_seed(data.seed)

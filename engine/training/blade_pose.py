@@ -21,8 +21,8 @@ from ...models.body_model_torch import TorchBodyModel
 from ...models.resnet import FrozenBatchNorm
 from ...models.rotations_torch import angle_between, rotvec_to_matrix
 from .batch import Batch, Drawn, Place
+from .data.people_data import PeopleData
 from .initial import begin_with
-from .squares import SquareData
 
 BODY = 22
 RELEASED_PREFIX = "pose_backbone."
@@ -156,7 +156,7 @@ class PoseRecipe:
         self,
         choices: PoseTraining,
         body: BodyModel,
-        data: SquareData,
+        data: PeopleData,
         start: dict[str, Tensor] | None = None,
         depth_network: DepthNet | None = None,
     ) -> None:

@@ -15,14 +15,15 @@ from ...models.pose_tokens import PoseTokenizer
 from ..errors import BadRequest
 from . import blade_depth, blade_pose, hmr, tokenhmr, tokenizer
 from .bodies import open_body
-from .crops import CropData, CropPreparation
+from .crops import CropPreparation
 from .data.bad_data import Tally
 from .data.motions import held_out, read_sets
+from .data.people_data import PeopleData
 from .data.sources import Mix, Reading, open_mix
 from .initial import read_weights
 from .loop import Outcome, Recipe, Settings
 from .loop import train as run_training
-from .squares import DepthPreparation, PosePreparation, SquareData
+from .squares import DepthPreparation, PosePreparation
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _hmr(options: argparse.Namespace, choices: hmr.HmrTraining, tally: Tally) ->
 def _blade_depth(options: argparse.Namespace, choices: blade_depth.DepthTraining, tally: Tally) -> Recipe:
     mirror = choices.mirror and not options.no_augment
     preparations = (DepthPreparation(choices.side_px, mirrored) for mirrored in (mirror, False))
-    data = _squares(options, tally, *preparations)
+    data = _people(options, tally, *preparations)
     return blade_depth.DepthRecipe(choices, data, read_weights(options.init) if options.init else None)
 
 
@@ -142,7 +143,7 @@ def _blade_pose(options: argparse.Namespace, choices: blade_pose.PoseTraining, t
     preparations = (
         PosePreparation(choices.side_px, depth_side_px, varied) for varied in (not options.no_augment, False)
     )
-    data = _squares(options, tally, *preparations)
+    data = _people(options, tally, *preparations)
     start = read_weights(options.init) if options.init else None
     return blade_pose.PoseRecipe(choices, load_body(options.body), data, start, depth_network)
 
@@ -167,10 +168,10 @@ def _mixes(options: argparse.Namespace, tally: Tally) -> tuple[Mix, Mix | None]:
     return open_mix(options.data, reading, tally), open_mix(options.val, reading, tally) if options.val else None
 
 
-def _crops(options: argparse.Namespace, tally: Tally) -> CropData:
-    preparation = CropPreparation(augment=not options.no_augment)
-    return CropData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip", preparation)
+def _crops(options: argparse.Namespace, tally: Tally) -> PeopleData:
+    varied, plain = CropPreparation(augment=not options.no_augment), CropPreparation(augment=False)
+    return _people(options, tally, varied, plain)
 
 
-def _squares(options: argparse.Namespace, tally: Tally, varied, plain) -> SquareData:
-    return SquareData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip", varied, plain)
+def _people(options: argparse.Namespace, tally: Tally, varied, plain) -> PeopleData:
+    return PeopleData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip", varied, plain)

@@ -12,11 +12,9 @@ from torch import Tensor
 
 from ...models.rotations_torch import rotvec_to_matrix
 from .augment import Augmentation, applied, draw
-from .batch import Batch, Drawn, Place
+from .batch import Batch
 from .bodies import TrainingBody
-from .data.draws import PictureDraws, held_out_batches
 from .data.people import LabelledPerson
-from .data.sources import Mix
 from .extreme_crop import PROBABILITY, Box, extreme_crop
 from .tals import PELVIS, Labels
 
@@ -47,32 +45,6 @@ class CropPreparation:
             "measured": person.measured,
         }
         return {name: np.asarray(value, np.float32) for name, value in values.items()}
-
-
-@dataclass(frozen=True)
-class CropData:
-    """Where the batches of a crop recipe come from."""
-
-    training: Mix
-    validation: Mix | None
-    seed: int
-    workers: int
-    skip_bad: bool
-    preparation: CropPreparation = CropPreparation()
-    evaluated_people: int = 512
-
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
-        draws = PictureDraws(
-            self.training.sets, self.training.weights, self.seed, self.preparation, skip_bad=self.skip_bad
-        )
-        return draws.batches(first, size, place.rank, place.count, self.workers)
-
-    def held_out(self, size: int) -> Iterator[Batch]:
-        """The validation people in order, not varied."""
-        if self.validation is None:
-            return
-        plain = CropPreparation(augment=False)
-        yield from held_out_batches(self.validation.sets, plain, self.evaluated_people, size)
 
 
 def labels_of(batch: Batch) -> Labels:

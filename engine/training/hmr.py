@@ -21,8 +21,9 @@ from ...models.smpl_joints import PELVIS
 from .adversary import FactoredDiscriminator, deceiving_loss, judging_loss
 from .batch import Batch, Drawn, Place
 from .bodies import TrainingBody
-from .crops import CropData, evaluated, joint_errors, labels_of
+from .crops import evaluated, joint_errors, labels_of
 from .data.motions import PoseDraws, PoseSet
+from .data.people_data import PeopleData
 from .tals import Labels, Predicted
 
 
@@ -124,7 +125,7 @@ class HmrRecipe:
     name = "hmr"
     has_idle_parameters = False
 
-    def __init__(self, choices: HmrTraining, body: TrainingBody, data: CropData, poses: list[PoseSet]) -> None:
+    def __init__(self, choices: HmrTraining, body: TrainingBody, data: PeopleData, poses: list[PoseSet]) -> None:
         """`poses`: what the discriminators take for real."""
         self.choices, self._data = choices, data
         torch.manual_seed(data.seed)
@@ -165,6 +166,6 @@ class HmrRecipe:
 
     def description(self) -> dict:
         return asdict(self.choices) | {
-            "augment": self._data.preparation.augment,
+            "augment": self._data.is_varied,
             "data": {one.name: len(one) for one in self._data.training.sets},
         }

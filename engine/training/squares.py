@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -12,10 +11,7 @@ import numpy as np
 from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from ..crop import normalised
 from .augment import MIRRORED_BODY
-from .batch import Batch, Drawn, Place
-from .data.draws import PictureDraws, Prepare, held_out_batches
 from .data.people import CameraLabels, LabelledPerson
-from .data.sources import Mix
 
 DEPTH_MARGIN = 1.25
 """The square for the depth is so much larger than the person."""
@@ -116,29 +112,3 @@ def varied_pose(pose: np.ndarray, turn_deg: float, *, mirror: bool) -> np.ndarra
     turn = rotvec_to_matrix(np.array([0, 0, -np.deg2rad(turn_deg)]))
     pose[0] = matrix_to_rotvec(turn @ rotvec_to_matrix(pose[0].astype(np.float64)))
     return pose
-
-
-@dataclass(frozen=True)
-class SquareData:
-    """Where the batches of a BLADE recipe come from."""
-
-    training: Mix
-    validation: Mix | None
-    seed: int
-    workers: int
-    skip_bad: bool
-    preparation: Prepare
-    plain: Prepare
-    """The same without variation."""
-    evaluated_people: int = 512
-
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
-        draws = PictureDraws(
-            self.training.sets, self.training.weights, self.seed, self.preparation, skip_bad=self.skip_bad
-        )
-        return draws.batches(first, size, place.rank, place.count, self.workers)
-
-    def held_out(self, size: int) -> Iterator[Batch]:
-        if self.validation is None:
-            return
-        yield from held_out_batches(self.validation.sets, self.plain, self.evaluated_people, size)

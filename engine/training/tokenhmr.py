@@ -22,7 +22,8 @@ from ...models.vit import ViTConfig
 from . import tals
 from .batch import Batch, Drawn, Place
 from .bodies import TrainingBody
-from .crops import CropData, evaluated, joint_errors, labels_of
+from .crops import evaluated, joint_errors, labels_of
+from .data.people_data import PeopleData
 from .initial import begin_with
 
 
@@ -151,7 +152,7 @@ class TokenHmrRecipe:
         choices: TokenHmrTraining,
         tokenizer: PoseTokenizer,
         body: TrainingBody,
-        data: CropData,
+        data: PeopleData,
         start: dict[str, Tensor] | None = None,
     ) -> None:
         """`start`: tensors of a checkpoint; its backbone is taken, and its head where it is TokenHMR's."""
@@ -193,7 +194,7 @@ class TokenHmrRecipe:
     def description(self) -> dict:
         return asdict(self.choices) | {
             "started_from": self._started,
-            "augment": self._data.preparation.augment,
+            "augment": self._data.is_varied,
             "data": {one.name: len(one) for one in self._data.training.sets},
             "mix": [round(float(weight), 6) for weight in self._data.training.weights],
         }
