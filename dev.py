@@ -33,7 +33,7 @@ EXAMPLES = """\
 examples:
   python dev.py demo                           a real photograph becomes a .blend, an overlay picture and a report
   python dev.py demo --image photo.jpg         the same for yours
-  python dev.py test                           all tests, on Blender 4.5 and 5.0
+  python dev.py test                           all tests, on Blender 4.5, 5.0 and 5.2
   python dev.py test --blender 4.5 -- -k wire  some of them; what follows -- goes to pytest
   python dev.py check --fix                    lint, format, types, import boundaries
   python dev.py build                          the extension zip for Blender, validated, in dist/
@@ -75,6 +75,8 @@ class Environment:
     folder: Path
     layers: tuple[str, ...]
     """In the order of installation. torch comes first: pinned and alone, before anything could ask for another one."""
+    python_version: str = "3.11"
+    """The only one that its packages are built for."""
 
     @property
     def python(self) -> Path:
@@ -88,9 +90,13 @@ MAIN = Environment(
     ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "smplx", "package")
 )
 BLENDER_50 = Environment(ROOT / ".venv-bpy50", ("tools", "blender50", "package"))
+BLENDER_52 = Environment(ROOT / ".venv-bpy52", ("tools", "blender52", "package"), "3.13")
+OTHER_BLENDERS = {"blender50": BLENDER_50, "blender52": BLENDER_52}
+"""Layer -> the environment that is made for it alone: one process can hold only one Blender."""
 
 ENGINE_LAYERS = ("tools", "base", "package")
-EVERYTHING = ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "blender50", "package")
+MAIN_LAYERS = ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "package")
+EVERYTHING = (*MAIN_LAYERS, *OTHER_BLENDERS)
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------
@@ -194,66 +200,84 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", **extra}
 
 
-# -- finding Python 3.11 ----------------------------------------------------------------------------------------------
+# -- finding Pythons --------------------------------------------------------------------------------------------------
 
 # ensurepip is asked for because Debian splits it off: such a Python cannot make a virtual environment.
 # The base executable, because the one that runs may lie in the very environment that is to be made anew.
-PROBE = "import sys, venv, ensurepip; assert sys.version_info[:2] == (3, 11); print(sys._base_executable)"
+PROBE = "import sys, venv, ensurepip; assert '%d.%d' % sys.version_info[:2] == '{}'; print(sys._base_executable)"
+
+BUILT_FOR = {"3.11": "Blender 4.5 and 5.0 are", "3.13": "Blender 5.2 is"}
 
 
-def python_candidates():
-    """Commands that may start a Python 3.11, the likeliest first."""
+def python_candidates(version):
+    """Commands that may start a Python of that version, the likeliest first."""
     yield [sys.executable]
     if WINDOWS:
-        yield ["py", "-3.11"]
-    for name in ("python3.11", "python3", "python"):
+        yield ["py", f"-{version}"]
+    for name in (f"python{version}", "python3", "python"):
         for folder in os.environ.get("PATH", "").split(os.pathsep):
             if found := shutil.which(name, path=folder):
                 yield [found]
-    yield from ([str(path)] for path in sorted(Path("/opt/homebrew/bin").glob("python3.11")))
+    yield from ([str(path)] for path in sorted(Path("/opt/homebrew/bin").glob(f"python{version}")))
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    yield from ([str(path)] for path in sorted(pyenv.glob("3.11.*/bin/python"), reverse=True))
+    yield from ([str(path)] for path in sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True))
     if uv := shutil.which("uv"):
-        found = subprocess.run([uv, "python", "find", "3.11"], capture_output=True, text=True).stdout.strip()
+        found = subprocess.run([uv, "python", "find", version], capture_output=True, text=True).stdout.strip()
         if found:
             yield [found]
 
 
-def find_python(candidates=None) -> str:
-    """The path of a Python 3.11 that can make virtual environments; raises `Missing`."""
-    for command in python_candidates() if candidates is None else candidates:
+def find_python(version: str = "3.11", candidates=None) -> str:
+    """The path of a Python of that version that can make virtual environments; raises `Missing`."""
+    for command in python_candidates(version) if candidates is None else candidates:
         try:
             probe = subprocess.run(
-                [*command, "-c", PROBE], capture_output=True, text=True, timeout=60, env=clean_environment()
+                [*command, "-c", PROBE.format(version)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=clean_environment(),
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
         if probe.returncode == 0:
             return probe.stdout.strip()
     ways = {
-        "Windows": "  winget install Python.Python.3.11",
-        "Darwin": "  brew install python@3.11",
-        "Linux": "  sudo apt-get install python3.11 python3.11-venv     (Debian 12)\n"
-        "  sudo dnf install python3.11                         (Fedora)",
+        "Windows": f"  winget install Python.Python.{version}",
+        "Darwin": f"  brew install python@{version}",
+        "Linux": f"  sudo apt-get install python{version} python{version}-venv     (Debian, Ubuntu)\n"
+        f"  sudo dnf install python{version}                         (Fedora)",
     }
     way = ways.get(platform.system(), ways["Linux"])
     raise Missing(
-        "No complete Python 3.11 was found (Blender 4.5 and 5.0 are built for exactly this version).",
+        f"No complete Python {version} was found ({BUILT_FOR[version]} built for exactly this version).",
         f"Install one next to yours, then run this again:\n{way}\n"
-        "  uv python install 3.11, or pyenv install 3.11       (anywhere)",
+        f"  uv python install {version}, or pyenv install {version}       (anywhere)",
     )
+
+
+def without_absent_pythons(layers: tuple[str, ...]) -> tuple[str, ...]:
+    """`layers` less those that need a Python which is not on this machine and which nobody asked for by name."""
+    kept = []
+    for layer in layers:
+        environment = OTHER_BLENDERS.get(layer, MAIN)
+        if environment.python_version != MAIN.python_version and not is_usable(environment):
+            try:
+                find_python(environment.python_version)
+            except Missing as missing:
+                print(f"Left out {layer}. {str(missing).splitlines()[0]}", flush=True)
+                continue
+        kept.append(layer)
+    return tuple(kept)
 
 
 # -- setting up -------------------------------------------------------------------------------------------------------
 
 
 def set_up(layers: tuple[str, ...], torch_index: str | None = None) -> None:
-    """Bring both environments to the wanted layers; what is there already costs a hash."""
-    wanted = [
-        (environment, [layer for layer in environment.layers if layer in layers])
-        for environment, own_layer in ((MAIN, None), (BLENDER_50, "blender50"))
-        if own_layer is None or own_layer in layers
-    ]
+    """Bring the environments to the wanted layers; what is there already costs a hash."""
+    environments = [MAIN, *(environment for layer, environment in OTHER_BLENDERS.items() if layer in layers)]
+    wanted = [(each, [layer for layer in each.layers if layer in layers]) for each in environments]
     # Side by side: one downloads while the other unpacks.
     with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
         tasks = [pool.submit(set_up_environment, environment, names, torch_index) for environment, names in wanted]
@@ -282,18 +306,19 @@ def make_environment(environment: Environment) -> None:
     if stamp.is_file() and environment.python.exists():
         return
     if not is_usable(environment):
-        python = find_python()
+        python = find_python(environment.python_version)
         log = CACHE / "setup" / f"{environment.folder.name}.log"
         run_step(f"{environment.folder.name}", [python, "-m", "venv", "--clear", environment.folder], log)
     stamp.parent.mkdir(exist_ok=True)
-    stamp.write_text("3.11")
+    stamp.write_text(environment.python_version)
 
 
 def is_usable(environment: Environment) -> bool:
-    """Whether somebody made this environment already: a Python 3.11 whose pip answers."""
+    """Whether somebody made this environment already: a Python of its version whose pip answers."""
     if not environment.python.exists():
         return False
-    question = "import sys; from pip import main; assert sys.version_info[:2] == (3, 11)"
+    version = environment.python_version
+    question = f"import sys; from pip import main; assert '%d.%d' % sys.version_info[:2] == '{version}'"
     asked = subprocess.run([str(environment.python), "-c", question], capture_output=True, env=clean_environment())
     return asked.returncode == 0
 
@@ -431,16 +456,21 @@ def copy_demo_photograph(out: Path) -> Path:
     return Path(shutil.copy(Path(folder, "data", "astronaut.png"), out / "astronaut.png"))
 
 
+SUITES = {"4.5": "blender", "5.0": "blender50", "5.2": "blender52"}
+"""Blender -> the layer that has it."""
+
+
 def test(options: argparse.Namespace) -> int:
-    suites = {
-        "4.5": (MAIN, "tests"),
-        "5.0": (BLENDER_50, "tests/blender"),
-    }
-    chosen = {version: suites[version] for version in options.blender or suites}
-    layers = tuple(layer for layer in EVERYTHING if layer != "blender50" or "5.0" in chosen)
-    set_up(layers, options.torch_index)
+    layers = tuple(SUITES[version] for version in options.blender or SUITES)
+    if not options.blender:
+        layers = without_absent_pythons(layers)
+    set_up((*MAIN_LAYERS, *layers), options.torch_index)
     results, closing = [], []
-    for version, (environment, folder) in chosen.items():
+    for version, layer in SUITES.items():
+        if layer not in layers:
+            continue
+        environment = OTHER_BLENDERS.get(layer, MAIN)
+        folder = "tests" if environment is MAIN else "tests/blender"
         report = CACHE / f"tests-blender-{version}.xml"
         report.parent.mkdir(exist_ok=True)
         report.unlink(missing_ok=True)
@@ -522,7 +552,7 @@ def bench(options: argparse.Namespace) -> int:
     if options.name not in known:
         print(f"There is no benchmark '{options.name}'. Choose from: {', '.join(known)}", file=sys.stderr)
         return USAGE
-    set_up(tuple(layer for layer in EVERYTHING if layer != "blender50"), options.torch_index)
+    set_up(MAIN_LAYERS, options.torch_index)
     return run_python(MAIN, known[options.name], *options.arguments)
 
 
@@ -535,7 +565,8 @@ def setup(options: argparse.Namespace) -> int:
     if options.print_system_packages:
         print(SYSTEM_PACKAGES[options.print_system_packages][1])
         return OK
-    set_up(("tools", *(options.layers or EVERYTHING), "package"), options.torch_index)
+    layers = tuple(options.layers) or without_absent_pythons(EVERYTHING)
+    set_up(("tools", *layers, "package"), options.torch_index)
     print(f"ready: {MAIN.python}")
     return OK
 
@@ -564,7 +595,7 @@ def make_parser() -> argparse.ArgumentParser:
     added.add_argument("--blender", metavar="PATH", help="the Blender that writes the .blend (default: found, or bpy)")
 
     added = command(test, "run all tests")
-    added.add_argument("--blender", action="append", choices=("4.5", "5.0"), help="only on this one")
+    added.add_argument("--blender", action="append", choices=tuple(SUITES), help="only on this one")
     added.add_argument("pytest", nargs="*", help="arguments for pytest; options come after --")
     add_torch_index(added)
 
@@ -596,7 +627,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.command == "setup":
-        known = {*MAIN.layers, *BLENDER_50.layers}
+        known = {*MAIN.layers, *OTHER_BLENDERS}
         if unknown := [layer for layer in options.layers if layer not in known]:
             parser.error(f"unknown layer '{unknown[0]}' (choose from {', '.join(sorted(known))})")
     try:

@@ -3,10 +3,13 @@
 
 4.2 and 4.3 have one flat action per datablock. From 4.4 an action has slots, one for each datablock that shares it, and
 5.0 dropped the old door. 5.0 also moved the selection of bones from the bone to the pose bone. A sequence editor has
-`sequences` up to 4.3 and `strips` from 4.4, and from 5.0 it may show another scene than the window.
+`sequences` up to 4.3 and `strips` from 4.4, and from 5.0 it may show another scene than the window. From 5.1 the times
+of a strip have other names.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import bpy
 
@@ -121,6 +124,45 @@ def active_strip(context: bpy.types.Context) -> bpy.types.ID | None:
 def strips_of(editor: bpy.types.SequenceEditor) -> bpy.types.bpy_prop_collection:
     """The strips of a sequence editor: `sequences` up to 4.3, `strips` from 4.4."""
     return editor.strips if "strips" in editor.bl_rna.properties else editor.sequences
+
+
+def all_strips_of(editor: bpy.types.SequenceEditor) -> bpy.types.bpy_prop_collection:
+    """The same, with those inside meta strips."""
+    return editor.strips_all if "strips_all" in editor.bl_rna.properties else editor.sequences_all
+
+
+@dataclass(frozen=True)
+class StripTimes:
+    """When a strip shows what, in frames of the timeline."""
+
+    content_start: float
+    """Where its footage begins, whether that is shown or lies before the left handle."""
+    content_length: int
+    """How long its footage lasts there."""
+    trim_start: int
+    """Frames of the file that are left out at its beginning."""
+    trim_end: int
+    """The same at its end."""
+    left: int
+    """The first frame that is shown."""
+    right: int
+    """The first that is not shown any more."""
+
+    @property
+    def content_end(self) -> float:
+        """The first frame after its footage."""
+        return self.content_start + self.content_length
+
+
+def times_of_strip(strip: bpy.types.ID) -> StripTimes:
+    """When a movie, image or clip strip shows what."""
+    if "left_handle" in strip.bl_rna.properties:
+        names = ("content_start", "content_duration", "content_trim_start", "content_trim_end")
+        names += ("left_handle", "right_handle")
+    else:
+        names = ("frame_start", "frame_duration", "animation_offset_start", "animation_offset_end")
+        names += ("frame_final_start", "frame_final_end")
+    return StripTimes(*(getattr(strip, name, 0) for name in names))  # clip strips have no trims of their own
 
 
 def is_online_access_overridden() -> bool:

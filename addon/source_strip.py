@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ..wire.messages import FrameRange
+from . import compat
 from .errors import SourceError
 from .numbered import pattern_and_number
 from .source_clip import source_from_clip
@@ -56,17 +57,18 @@ def source_from_strip(strip: bpy.types.ID, scene: bpy.types.Scene) -> Source:
     else:
         source = _pictures(strip)
         content_first = source.frames.first
-    at = dict(scene_name=scene.name, place=strip.name)
+    at, times = dict(scene_name=scene.name, place=strip.name), compat.times_of_strip(strip)
     if not source.is_clip:
-        return replace(source, timeline=FrameMap.starting(1, strip.frame_final_start), **at)
-    first = content_first + strip.animation_offset_start
+        return replace(source, timeline=FrameMap.starting(1, times.left), **at)
+    _refuse_speed_effects(strip, scene)
+    first = content_first + times.trim_start
     timeline = _timeline(strip, source, first, scene)
-    low, high = sorted(timeline.shown_at([strip.frame_final_start, strip.frame_final_end - 1]).tolist())
+    low, high = sorted(timeline.shown_at([times.left, times.right - 1]).tolist())
     low = max(first, low)
     if source.frames.last is not None:
         high = min(high, source.frames.last)
     elif not timeline.is_one_to_one:  # where the last frame of the file may last longer than others
-        high = min(high, frame_count(source) - strip.animation_offset_end)
+        high = min(high, frame_count(source) - times.trim_end)
     if low > high:
         raise SourceError(f"The strip {strip.name} shows none of its frames.", "Trim it less.")
     return replace(source, frames=FrameRange(low, high), timeline=timeline, **at)
@@ -74,20 +76,34 @@ def source_from_strip(strip: bpy.types.ID, scene: bpy.types.Scene) -> Source:
 
 def _timeline(strip: bpy.types.ID, source: Source, first: int, scene: bpy.types.Scene) -> FrameMap:
     """Frame `first` of the file is where the strip's content begins, trimmed away or not."""
-    start, length = strip.frame_start, strip.frame_duration
-    keys = sorted(key.timeline_frame for key in getattr(strip, "retiming_keys", ()))
+    times = compat.times_of_strip(strip)
+    keys = sorted(float(key.timeline_frame) for key in getattr(strip, "retiming_keys", ()))
+    if len(keys) > 2:  # Blender tells nobody which frame of the file a key holds
+        raise SourceError(
+            f"The strip {strip.name} is retimed in several pieces.",
+            "Give it one speed (Strip > Retiming > Reset Retiming), or render it to a movie first.",
+        )
     if keys:
-        if len(keys) > 2 or strip.use_reverse_frames:
+        content = frame_count(source) - times.trim_start - times.trim_end
+        # The last key holds the last frame up to Blender 4.5, where the content ends from 5.0.
+        ends = (first, first + content - (times.content_end - keys[-1]))
+        timeline = FrameMap(ends, (keys[0], keys[-1]), False)
+    else:
+        timeline = FrameMap.starting(first, times.content_start, 1 / _frames_per_frame(strip, source, scene))
+    if not strip.use_reverse_frames:
+        return timeline
+    mirror = times.content_start + times.content_end - 1
+    return replace(timeline, scene=tuple(mirror - frame for frame in timeline.scene))
+
+
+def _refuse_speed_effects(strip: bpy.types.ID, scene: bpy.types.Scene) -> None:
+    """Raises SourceError where a speed effect plays the strip at other times than its own."""
+    for other in compat.all_strips_of(scene.sequence_editor):
+        if other.type == "SPEED" and not other.mute and other.input_1 == strip:
             raise SourceError(
-                f"The strip {strip.name} is retimed in several pieces, or backwards.",
-                "Give it one speed, or render it to a movie first.",
+                f"The strip {strip.name} is played by a speed effect ({other.name}), which does not tell when.",
+                "Retime the strip itself (Strip > Retiming), or render it to a movie first.",
             )
-        content = frame_count(source) - strip.animation_offset_start - strip.animation_offset_end
-        return FrameMap((first, first + content - 1.0), tuple(map(float, keys)), False)
-    rate = _frames_per_frame(strip, source, scene)
-    if strip.use_reverse_frames:
-        return FrameMap((first, first + 1.0), (start + length - 1, start + length - 1 - 1 / rate), False)
-    return FrameMap.starting(first, start, 1 / rate)
 
 
 def _frames_per_frame(strip: bpy.types.ID, source: Source, scene: bpy.types.Scene) -> float:
@@ -98,8 +114,9 @@ def _frames_per_frame(strip: bpy.types.ID, source: Source, scene: bpy.types.Scen
     rate = strip.fps / (scene.render.fps / scene.render.fps_base)
     if abs(rate - 1) < 1e-6:
         return 1.0
-    content = frame_count(source) - strip.animation_offset_start - strip.animation_offset_end
-    return 1.0 if content == strip.frame_duration else rate
+    times = compat.times_of_strip(strip)
+    content = frame_count(source) - times.trim_start - times.trim_end
+    return 1.0 if content == times.content_length else rate
 
 
 def _pictures(strip: bpy.types.ID) -> Source:

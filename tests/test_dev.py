@@ -102,6 +102,15 @@ def test_without_python_311_the_remedy_is_told(dev):
         dev.find_python(candidates=[["no-such-python"], [sys.executable, "-c", "raise SystemExit(1)", "--"]])
 
 
+def test_a_blender_whose_python_is_absent_is_left_out_with_a_sentence(dev, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dev, "OTHER_BLENDERS", {"blender52": dev.Environment(tmp_path, (), "3.13")})
+    monkeypatch.setattr(dev, "python_candidates", lambda version: [["no-such-python"]])
+    assert dev.without_absent_pythons(("blender", "blender52")) == ("blender",)
+    assert "blender52" in (said := capsys.readouterr().out) and "3.13" in said
+    with pytest.raises(dev.Missing, match=r"3\.13"):  # asked for by name, it is required
+        dev.set_up_environment(dev.OTHER_BLENDERS["blender52"], [], None)
+
+
 def test_a_python_311_is_found(dev):
     if sys.version_info[:2] != (3, 11):
         pytest.skip("Only a Python 3.11 can find itself.")
@@ -120,7 +129,7 @@ def test_a_missing_system_library_is_told_with_its_install_line(dev, tiny):
 
 
 def test_layers_exist_as_files_and_every_pin_is_exact(dev):
-    layers = {*dev.MAIN.layers, *dev.BLENDER_50.layers} - {"package"}
+    layers = {*dev.MAIN.layers, *dev.OTHER_BLENDERS} - {"package"}
     assert layers == {path.stem for path in (ROOT / "requirements").glob("*.txt")}
     for layer in layers:
         for line in (ROOT / "requirements" / f"{layer}.txt").read_text().splitlines():
@@ -130,7 +139,7 @@ def test_layers_exist_as_files_and_every_pin_is_exact(dev):
 
 def test_layers_agree_on_versions(dev):
     """Two layers of one environment must not overwrite each other's packages."""
-    for environment in (dev.MAIN, dev.BLENDER_50):
+    for environment in (dev.MAIN, *dev.OTHER_BLENDERS.values()):
         pins = {}
         for layer in environment.layers:
             if layer == "package":
