@@ -23,6 +23,10 @@ _PACKAGES = (
     "bpy",
 )
 _NONE_READY = 3
+_NETWORKS = {
+    "medium": "MediaPipe's medium network (`recover-body models get pose-heavy` brings a surer one)",
+    "larger": "MediaPipe's larger network",
+}
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -46,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
 def examine() -> dict:
     """Everything that is told, as plain values."""
     from .backends import registry
+    from .detect import larger_network
 
     backends = registry.status()
     try:
@@ -75,6 +80,7 @@ def examine() -> dict:
             for backend in backends
         ],
         "bodies": list(bodies.ready()),
+        "landmark_network": "medium" if larger_network() is None else "larger",
         "blender": blender,
         "blender_missing": blender_lacks,
     }
@@ -107,6 +113,10 @@ def _in_words(found: dict) -> str:
         lines.append(f"  {backend['name']:24}{'ready' if backend['ready'] else 'not ready'}   {backend['title']}")
         lines.append(f"  {'':24}{backend['licence']}")
         lines += [f"  {'':24}{sentence}" for sentence in backend["missing"]]
-    lines += ["", f"bodies: {', '.join(found['bodies'])}"]
+    lines += [
+        "",
+        f"bodies: {', '.join(found['bodies'])}",
+        f"landmarks in stills: {_NETWORKS[found['landmark_network']]}",
+    ]
     lines += ["", "All is well." if found["ready"] else "No backend is ready; see above what each lacks."]
     return "\n".join(lines)

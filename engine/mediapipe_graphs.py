@@ -27,7 +27,6 @@ node { calculator: "PoseDetectionCpu" input_stream: "IMAGE:image" output_stream:
 _FOLLOW_PERSON = """
 input_stream: "image"
 input_stream: "region"
-input_side_packet: "complexity"
 input_side_packet: "segment"
 output_stream: "landmarks"
 output_stream: "metric"
@@ -35,11 +34,46 @@ output_stream: "mask"
 output_stream: "next_region"
 node { calculator: "ImagePropertiesCalculator" input_stream: "IMAGE:image" output_stream: "SIZE:size" }
 node {
-  calculator: "PoseLandmarkByRoiCpu"
-  input_side_packet: "MODEL_COMPLEXITY:complexity"
-  input_side_packet: "ENABLE_SEGMENTATION:segment"
+  calculator: "ImageToTensorCalculator"
   input_stream: "IMAGE:image"
-  input_stream: "ROI:region"
+  input_stream: "NORM_RECT:region"
+  output_stream: "TENSORS:crop"
+  output_stream: "LETTERBOX_PADDING:padding"
+  output_stream: "MATRIX:matrix"
+  options {
+    [mediapipe.ImageToTensorCalculatorOptions.ext] {
+      output_tensor_width: 256
+      output_tensor_height: 256
+      keep_aspect_ratio: true
+      output_tensor_float_range { min: 0.0 max: 1.0 }
+    }
+  }
+}
+node {
+  calculator: "InferenceCalculator"
+  input_stream: "TENSORS:crop"
+  output_stream: "TENSORS:answer"
+  options { [mediapipe.InferenceCalculatorOptions.ext] { model_path: "MODEL" delegate { xnnpack {} } } }
+}
+node {
+  calculator: "TensorsToPoseLandmarksAndSegmentation"
+  input_side_packet: "ENABLE_SEGMENTATION:segment"
+  input_stream: "TENSORS:answer"
+  output_stream: "LANDMARKS:crop_landmarks"
+  output_stream: "AUXILIARY_LANDMARKS:crop_auxiliary"
+  output_stream: "WORLD_LANDMARKS:crop_metric"
+  output_stream: "SEGMENTATION_MASK:crop_mask"
+}
+node {
+  calculator: "PoseLandmarksAndSegmentationInverseProjection"
+  input_stream: "IMAGE_SIZE:size"
+  input_stream: "NORM_RECT:region"
+  input_stream: "LETTERBOX_PADDING:padding"
+  input_stream: "MATRIX:matrix"
+  input_stream: "LANDMARKS:crop_landmarks"
+  input_stream: "AUXILIARY_LANDMARKS:crop_auxiliary"
+  input_stream: "WORLD_LANDMARKS:crop_metric"
+  input_stream: "SEGMENTATION_MASK:crop_mask"
   output_stream: "LANDMARKS:landmarks"
   output_stream: "AUXILIARY_LANDMARKS:auxiliary"
   output_stream: "WORLD_LANDMARKS:metric"
@@ -136,10 +170,13 @@ def find_regions(image: np.ndarray) -> list[Region]:
     return regions
 
 
-def find_landmarks(image: np.ndarray, region: Region) -> Landmarks | None:
-    """Landmarks of the person in a region of an (H, W, 3) uint8 RGB picture; None where the network sees nobody."""
+def find_landmarks(image: np.ndarray, region: Region, model: Path | None = None) -> Landmarks | None:
+    """Landmarks of the person in a region of an (H, W, 3) uint8 RGB picture; None where the network sees nobody.
+
+    `model` is the file of a pose landmark network, by default the one in MediaPipe's wheel.
+    """
     height, width = image.shape[:2]
-    answer = _follower(threading.get_ident()).run(
+    answer = _follower(threading.get_ident(), model).run(
         image=_image_packet(image), region=_region_packet(region, width, height)
     )
     if any(answer[name] is None for name in ("landmarks", "metric", "mask")):
@@ -216,14 +253,14 @@ def _finder() -> _Graph:
 
 
 @lru_cache(maxsize=8)
-def _follower(thread: int) -> _Graph:
+def _follower(thread: int, model: Path | None) -> _Graph:
     """Each thread has one of its own, since a graph answers one question at a time."""
     _prepare()
     from mediapipe.python import packet_creator
 
-    # Complexity 1 is the only model in the wheel; 0 and 2 would be downloaded.
-    side_packets = {"complexity": packet_creator.create_int(1), "segment": packet_creator.create_bool(True)}
-    return _Graph(_FOLLOW_PERSON, ("landmarks", "metric", "mask", "next_region"), side_packets)
+    path = (model or _package() / "modules" / "pose_landmark" / "pose_landmark_full.tflite").as_posix()
+    graph = _FOLLOW_PERSON.replace("MODEL", path.replace('"', '\\"'))
+    return _Graph(graph, ("landmarks", "metric", "mask", "next_region"), {"segment": packet_creator.create_bool(True)})
 
 
 @lru_cache(maxsize=1)
@@ -240,14 +277,19 @@ def _prepare() -> None:
     """Import MediaPipe and tell it where its models lie."""
     os.environ.setdefault("GLOG_minloglevel", "2")  # else its C++ side fills the log with notes on delegates
     try:
-        import mediapipe
         from mediapipe.python._framework_bindings import resource_util
 
         # Registers the calculators that the graphs name.
         from mediapipe.python.solutions import holistic, pose  # noqa: F401
     except ImportError as error:
         raise MissingPackage(f"The landmark detector could not be loaded ({error}).") from None
-    resource_util.set_resource_dir(str(Path(mediapipe.__file__).resolve().parents[1]))
+    resource_util.set_resource_dir(str(_package().parent))
+
+
+def _package() -> Path:
+    import mediapipe
+
+    return Path(mediapipe.__file__).resolve().parent
 
 
 def _getter():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`recover-body models list | import | verify | export | remove`: the licensed files that this user has brought."""
+"""`recover-body models list | get | import | verify | export | remove`: files that this user has brought."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from pathlib import Path
 from ..models import weights
 from ..models.errors import ModelsError
 from ..wire.errors import ExpectedFailure
+from . import packaged
 from .importer import import_files
 from .streams import end_with_stdin
 
 EXAMPLES = """\
 examples:
   recover-body models list
+  recover-body models get pose-heavy
   recover-body models import tokenhmr_model_latest.zip tokenizer.pth SMPL_NEUTRAL.pkl
   recover-body models import DOWNLOADS_FOLDER
   recover-body models verify tokenhmr
@@ -33,7 +35,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     """Add `models` to the engine's command line."""
     parser = subparsers.add_parser(
         "models",
-        help="list, import, verify, export or remove weights and body files",
+        help="list, get, import, verify, export or remove weights and body files",
         description="Weights and body models that their authors license to you, and Recover Body may not contain.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,6 +43,8 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="models_action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="what there is, what is imported, its licence and where to get it")
     listing.add_argument("--commercial", action="store_true", help="only what may be used in commercial work")
+    getting = actions.add_parser("get", help="fetch what may be fetched for you, and import it")
+    getting.add_argument("network", choices=tuple(packaged.PACKAGES), metavar="ID", help=", ".join(packaged.PACKAGES))
     importing = actions.add_parser("import", help="bring in downloaded files, archives or whole folders")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     # What Blender uses: the child of a Blender that has gone must stop too.
@@ -67,7 +71,7 @@ def add_parser(subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed arguments say. Returns the exit status: 0 done, 1 failed, 2 unusable file, 3 not imported."""
-    actions = {"list": _list, "import": _import, "verify": _verify, "export": _export, "remove": _remove}
+    actions = {"list": _list, "get": _get, "import": _import, "verify": _verify, "export": _export, "remove": _remove}
     try:
         return actions[args.models_action](args)
     except ExpectedFailure as error:
@@ -124,12 +128,21 @@ def _state(entry: weights.Entry) -> tuple[str, weights.Installed | None]:
         return "damaged", None
 
 
+def _get(args: argparse.Namespace) -> int:
+    with packaged.fetched(args.network) as path:
+        return _bring([path], args)
+
+
 def _import(args: argparse.Namespace) -> int:
-    bar = _Progress(args.json)
     if args.watch_stdin:
         end_with_stdin()
+    return _bring(args.paths, args)
+
+
+def _bring(paths: list[Path], args: argparse.Namespace) -> int:
+    bar = _Progress(args.json)
     try:
-        imported = import_files(args.paths, bar.show)
+        imported = import_files(paths, bar.show)
     finally:
         bar.close()
     for found in imported:

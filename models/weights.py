@@ -37,7 +37,7 @@ class Entry:
     id: str
     title: str
     kind: str
-    """"network", "body" or "detector" (an exported network, kept as it is)."""
+    """"network", "body", or "detector" and "landmarks" (exported networks, kept as they are)."""
     files: tuple[str, ...]
     where: str
     licence: str
@@ -47,6 +47,7 @@ class Entry:
     ignored: tuple[str, ...] = ()
     joints: int = 0
     gender: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ def _convert_one(brought: Brought, staging: Path, made: dict[str, str], progress
         return None
     if suffix == ".onnx":
         return _convert_detector(brought, staging, made)
+    if suffix == ".tflite":
+        return _keep_known(brought, staging, made)
     if zipfile.is_zipfile(brought.path):
         with zipfile.ZipFile(brought.path) as archive:
             if safe_pickle.is_torch_file(archive):
@@ -179,6 +181,21 @@ def _convert_detector(brought: Brought, staging: Path, made: dict[str, str]) -> 
     folder.mkdir()
     shutil.copyfile(path, folder / path.name)
     _write_manifest(entry, folder / path.name, tensor_file.sha256_of(folder / path.name), 0, brought)
+    return entry.id
+
+
+def _keep_known(brought: Brought, staging: Path, made: dict[str, str]) -> str:
+    """A file of which only one is known, to the last bit."""
+    digest = tensor_file.sha256_of(brought.path)
+    entry = next((e for e in all_entries() if e.sha256 == digest), None)
+    if entry is None:
+        raise UnknownFile(f"{brought.name} is none of the files that Recover Body knows.")
+    _refuse_second(entry, brought, made)
+    folder = staging / entry.id
+    folder.mkdir()
+    path = folder / f"network{brought.path.suffix.lower()}"
+    shutil.copyfile(brought.path, path)
+    _write_manifest(entry, path, digest, 0, brought)
     return entry.id
 
 

@@ -19,7 +19,7 @@ from .errors import DamagedFile, ModelsError, UnknownFile, UnsafeArchive
 from .safe_pickle import is_torch_file
 
 # What may be worth opening in a folder or an archive; the rest is passed by.
-SUFFIXES = (".ckpt", ".pth", ".pt", ".pkl", ".npz", ".onnx", ".yaml", ".yml", ".zip", ".tar", ".gz", ".tgz")
+SUFFIXES = (".ckpt", ".pth", ".pt", ".pkl", ".npz", ".onnx", ".tflite", ".yaml", ".yml", ".zip", ".tar", ".gz", ".tgz")
 
 # What the standard library raises for archives that are damaged, cut short, encrypted or packed in unknown ways.
 _BROKEN_ARCHIVE = (

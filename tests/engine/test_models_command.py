@@ -93,7 +93,7 @@ def test_list_shows_terms_and_sources(data):
     listed = [json.loads(line) for line in models("list", "--json").stdout.splitlines()]
     assert {event["state"] for event in listed} == {"-"}
     commercial = [json.loads(line)["id"] for line in models("list", "--commercial", "--json").stdout.splitlines()]
-    assert commercial == ["rtmdet"]
+    assert commercial == ["rtmdet", "pose-heavy"]
 
 
 def test_a_failed_import_leaves_the_former_one_alone(data, tmp_path):
@@ -170,3 +170,22 @@ def test_the_importing_process_is_locked_down(tmp_path, deed):
     )
     assert done.stdout == "refused\n", done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "staging"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for npm is a shell script")
+def test_a_package_is_fetched_by_npm_and_must_hold_the_known_network(data, tmp_path):
+    tools, elsewhere = tmp_path / "tools", tmp_path / "elsewhere"
+    tools.mkdir()
+    elsewhere.mkdir()
+    without = models("get", "pose-heavy", env=os.environ | {"PATH": str(tools)})
+    assert (without.returncode, "npm pack @mediapipe/pose" in without.stderr) == (3, True)
+    npm = tools / "npm"
+    npm.write_text('#!/bin/sh\necho "$@" > "$ASKED"\nprintf TFL3 > pose.tflite\ntar czf pose.tgz pose.tflite\n')
+    npm.chmod(0o755)
+    path = os.pathsep.join((str(tools), os.environ["PATH"]))
+    other = models(
+        "get", "pose-heavy", env=os.environ | {"PATH": path, "ASKED": str(tmp_path / "asked")}, cwd=elsewhere
+    )
+    assert (other.returncode, "none of the files" in other.stderr) == (2, True), other.stderr
+    assert (tmp_path / "asked").read_text().startswith("pack --silent @mediapipe/pose@")
+    assert files_in(data) == files_in(elsewhere) == []

@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recover_body.models import errors, safe_pickle, tensor_file
+from recover_body.models import errors, safe_pickle, tensor_file, weights_convert
 from recover_body.models.body_model import load_body
-from recover_body.models.weights import entries
+from recover_body.models.weights import entries, find
 from recover_body.models.weights_convert import convert
 from recover_body.tests.models.weight_files import Payload, checkpoint, small_state, smpl_pickle
 
@@ -232,7 +233,9 @@ def test_two_files_of_one_kind_are_the_users_to_choose(bring, tmp_path):
 
 def test_every_entry_says_where_to_get_it_and_under_which_terms():
     for entry in entries():
-        assert entry.where and entry.licence and entry.files and entry.kind in ("network", "body", "detector")
+        assert (
+            entry.where and entry.licence and entry.files and entry.kind in ("network", "body", "detector", "landmarks")
+        )
         assert (entry.kind == "network") == bool(entry.marks and entry.prefixes)
     assert all(entry.commercial for entry in entries(commercial_only=True))
 
@@ -248,3 +251,18 @@ def test_tensor_files_are_what_the_library_reads(tmp_path):
     assert all(np.array_equal(read[name].numpy(), values) for name, values in tensors.items())
     # Sums over unaligned memory may be added up in another order: weights are to give what they give in memory.
     assert all(read[name].data_ptr() % tensor_file.ALIGNMENT == 0 for name in ("row", "table"))
+
+
+def test_a_network_that_is_known_to_the_last_bit(bring, tmp_path, monkeypatch):
+    medium, larger = tmp_path / "medium.tflite", tmp_path / "larger.tflite"
+    medium.write_bytes(b"TFL3 medium")
+    larger.write_bytes(b"TFL3 larger")
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as archive:
+        for path in (medium, larger):
+            archive.add(path, f"package/{path.name}")
+    stand_in = replace(find("pose-heavy"), sha256=tensor_file.sha256_of(larger))
+    monkeypatch.setattr(weights_convert, "all_entries", lambda: (stand_in,))
+    staging = bring(tmp_path / "package.tgz")
+    assert (staging / "pose-heavy" / "network.tflite").read_bytes() == b"TFL3 larger"
+    manifest = json.loads((staging / "pose-heavy" / "manifest.json").read_text())
+    assert (manifest["source"], manifest["sha256"]) == ("larger.tflite", stand_in.sha256)
