@@ -21,6 +21,14 @@ _SKINS = np.array([[0.96, 0.82, 0.73], [0.88, 0.68, 0.55], [0.76, 0.55, 0.40], [
 _HAIRS = np.array(
     [[0.06, 0.05, 0.05], [0.17, 0.10, 0.06], [0.35, 0.22, 0.12], [0.72, 0.56, 0.34], [0.6, 0.6, 0.6], [0.5, 0.2, 0.1]]
 )
+# Black, navy, denim, grey, white, beige, brown, olive, dark red.
+# Black, navy, denim, grey, white, beige, brown, olive, dark red.
+# fmt: off
+_CLOTHS = np.array([
+    [0.07, 0.07, 0.08], [0.16, 0.2, 0.32], [0.3, 0.38, 0.5], [0.45, 0.45, 0.46], [0.9, 0.9, 0.88], [0.72, 0.65, 0.54],
+    [0.42, 0.33, 0.25], [0.3, 0.33, 0.24], [0.45, 0.14, 0.15],
+])
+# fmt: on
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)  # of MediaPipe's face mesh
 _LIPS = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
 
@@ -145,7 +153,7 @@ def random_look(rng: np.random.Generator, body: BodyModel) -> Look:
         _thickness(rng),
         _thickness(rng),
         rng.uniform(0.002, 0.01),
-        rng.uniform(0.004, 0.03),
+        rng.uniform(0.008, 0.035),
     )
     if is_dress:
         bottom_m = max(bottom_m, top_m, 0.02)
@@ -227,17 +235,20 @@ def _near_face_points(body: BodyModel, points: tuple[int, ...], radius_m: float)
 
 def _cloth(rng: np.random.Generator, rest: np.ndarray) -> np.ndarray:
     """(V, 3) sRGB: plain, striped or checked."""
-    base, other = _random_colour(rng), _random_colour(rng)
-    kind, width = rng.choice(4, p=(0.6, 0.15, 0.15, 0.1)), rng.uniform(40, 160)
+    base = _random_colour(rng)
+    other = base + rng.uniform(0.2, 0.8) * (_random_colour(rng) - base)
+    kind, width = rng.choice(4, p=(0.76, 0.1, 0.09, 0.05)), rng.uniform(30, 90)
     stripes = (np.sin(width * rest[:, 1]) > 0.3, np.sin(width * rest[:, 0]) > 0.3)
     pattern = (np.zeros(len(rest), bool), stripes[0], stripes[1], stripes[0] ^ stripes[1])[kind]
     return np.where(pattern[:, None], other, base)
 
 
 def _random_colour(rng: np.random.Generator) -> np.ndarray:
-    """Mostly muted, as clothes are."""
+    """Mostly black, white, grey, denim or earth, as clothes are; now and then a bright one."""
+    if rng.random() < 0.8:
+        return np.clip(_mixed(rng, _CLOTHS) * rng.uniform(0.75, 1.25) + rng.normal(0, 0.03, 3), 0.02, 0.95)
     grey, tint = rng.uniform(0.05, 0.9), rng.uniform(-1, 1, 3)
-    return np.clip(grey + tint * rng.choice((0.05, 0.15, 0.4), p=(0.4, 0.35, 0.25)), 0.02, 0.95)
+    return np.clip(grey + tint * rng.choice((0.15, 0.4), p=(0.6, 0.4)), 0.02, 0.95)
 
 
 def _mixed(rng: np.random.Generator, palette: np.ndarray) -> np.ndarray:

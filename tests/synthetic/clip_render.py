@@ -47,7 +47,7 @@ def render_clip(label: Label, path: Path, frames: range, width: int, seed: int) 
     blender = bpy.context.scene
     render._use_cycles(blender)
     blender.camera = render._camera(small, blender)
-    person = render._link(render._person(first, 0.6))
+    person = render._link(render._person(rng, first))
     surroundings = np.random.default_rng(seed)
     render._lights(surroundings, scene)
     render._surroundings(surroundings, scene)
@@ -59,7 +59,7 @@ def render_clip(label: Label, path: Path, frames: range, width: int, seed: int) 
             picture = Path(folder, f"{number:04}.png")
             blender.render.filepath = str(picture)
             bpy.ops.render.render(write_still=True)
-            render._expose(picture)
+            render._expose(rng, picture)
             add(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), number)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draws people in the thousands and asks MediaPipe about them: what the landmark lifter is trained on.
 
-    python -m recover_body.tests.synthetic.lifter_samples out/lifter --count 4000 --seed 1
+    python -m recover_body.tests.synthetic.lifter_samples out/lifter --count 4000 --seed 1 --heavy HEAVY.tflite
 
 Pictures are painted, not rendered (a twentieth of the time): the landmarks' mistakes come from poses and perspective
 more than from light. Poses go well beyond the recordings: limbs of several mixed, jittered, the body turned. Lenses go
@@ -22,7 +22,7 @@ import numpy as np
 
 from recover_body.engine import detect, raster
 from recover_body.engine.chosen import overlap
-from recover_body.engine.mediapipe_graphs import find_landmarks, find_regions
+from recover_body.engine.mediapipe_graphs import Region, find_landmarks, find_regions
 from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
@@ -32,7 +32,8 @@ from . import poses
 from .pictures import MOTIONS
 from .scenes import Camera, look_at
 
-SHARD = 100
+SHARD = 50
+OUTLINE = 16
 POSES_PER_BODY = 6
 """Making a body and its clothes costs more than posing it."""
 LONGER_PX = 320
@@ -55,10 +56,13 @@ class Row(NamedTuple):
     visibility: np.ndarray
     metric_points: np.ndarray
     box_px: np.ndarray
+    outline: np.ndarray
+    """(16, 16) the person's mask in the square about the box, 0 to 1."""
+    is_heavy: bool
 
 
-def shard(number: int, seed: int, clips) -> dict[str, np.ndarray]:
-    """SHARD people and what MediaPipe saw of them at the first and at the second look; see `training_set`."""
+def shard(number: int, seed: int, clips, heavy: Path | None) -> dict[str, np.ndarray]:
+    """SHARD people and what MediaPipe saw of them at several looks; see `training_set`."""
     rng = np.random.default_rng((seed, number))
     rows: list[Row] = []
     people_found = drawn = 0
@@ -67,14 +71,16 @@ def shard(number: int, seed: int, clips) -> dict[str, np.ndarray]:
             body = people.random_body(rng)
             look = people.random_look(rng, body)
             dressed = people.clothed(body, look)
-        looks = _person(rng, body, dressed, look.face_colours, clips)
+        looks = _person(rng, body, dressed, look.face_colours, clips, heavy)
         rows += looks
         people_found += bool(looks)
         drawn += 1
     return {name: np.array([getattr(row, name) for row in rows], np.float32) for name in Row._fields}
 
 
-def _person(rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colours: np.ndarray, clips) -> list[tuple]:
+def _person(
+    rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colours: np.ndarray, clips, heavy: Path | None
+) -> list[Row]:
     azimuth_rad = math.radians(
         rng.choice([rng.uniform(*part) for part in ((0, 60), (60, 120), (120, 180))], p=(0.5, 0.25, 0.25))
     )
@@ -95,26 +101,41 @@ def _person(rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colou
     outline_px = project(vertices_cam, camera.intrinsics).clip(0, (camera.width, camera.height))
     box_px = np.concatenate([outline_px.min(0), outline_px.max(0)])
     truth = (joints_cam, camera.focal_px, (camera.width, camera.height))
-    for looks in _looks(picture):
-        seen = [person for person in looks if overlap(person.box_px, box_px) > _FOUND_IOU]
+    for region in find_regions(picture)[:2]:
+        looks = _looks(picture, region, heavy)
+        seen = [(person, is_heavy) for person, is_heavy in looks if overlap(person.box_px, box_px) > _FOUND_IOU]
         if seen:
-            return [Row(*truth, d.points_px, d.visibility, d.metric_points, d.box_px) for d in seen]
+            return [
+                Row(*truth, d.points_px, d.visibility, d.metric_points, d.box_px, outline_of(d.mask, d.box_px), heavy)
+                for d, heavy in seen
+            ]
     return []
 
 
-def _looks(picture: np.ndarray):
-    """For each region the detector finds, the first and the second look that show a person."""
-    for region in find_regions(picture)[:2]:
-        looks: list[detect.Detection] = []
-        for _ in range(2):
-            landmarks = find_landmarks(picture, region)
-            if landmarks is None:
-                break
-            person = detect.as_detection(landmarks, picture)
-            if person is not None:
-                looks.append(person)
-            region = landmarks.next_region
-        yield looks
+def _looks(picture: np.ndarray, region: Region, heavy: Path | None) -> list[tuple[detect.Detection, bool]]:
+    """The first and the second look at a region, and the heavy network's at the second one's."""
+    looks: list[tuple[detect.Detection, bool]] = []
+    for model in (None, None, heavy) if heavy else (None, None):
+        landmarks = find_landmarks(picture, region, model)
+        if landmarks is None:
+            break
+        person = detect.as_detection(landmarks, picture)
+        if person is not None:
+            looks.append((person, model is not None))
+        region = landmarks.next_region
+    return looks
+
+
+def outline_of(mask: np.ndarray, box_px: np.ndarray) -> np.ndarray:
+    """(16, 16) float32 in [0, 1]: the mask (H, W) in the square that has the box's middle and its longer side."""
+    side_px = max(box_px[2:] - box_px[:2])
+    left, top = (box_px[:2] + box_px[2:] - side_px) / 2
+    fine = 4 * OUTLINE
+    scale = fine / side_px
+    view = cv2.warpAffine(
+        mask.astype(np.float32), np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]), (fine, fine)
+    )
+    return cv2.resize(view, (OUTLINE, OUTLINE), interpolation=cv2.INTER_AREA)
 
 
 def _pose(rng: np.random.Generator, body: BodyModel, clips, towards: np.ndarray) -> np.ndarray:
@@ -197,13 +218,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=4000, help="people (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--heavy", type=Path, metavar="TFLITE", help="the larger landmark network, to learn it too")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     clips = poses.load_clips(MOTIONS)
     for number in range(math.ceil(options.count / SHARD)):
         path = options.folder / f"{options.seed:03}_{number:04}.npz"
         if not path.exists():
-            made = shard(number, options.seed, clips)
+            made = shard(number, options.seed, clips, options.heavy)
             part = path.with_suffix(".part")
             with part.open("wb") as stream:
                 np.savez_compressed(stream, **made)

@@ -22,13 +22,16 @@ os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp(prefix="recover
 import bpy
 import cv2
 
+from recover_body.models.body_model import BodyModel
 from recover_body.wire.frames import blender_camera_matrix, lens_from_intrinsics
 
 from .poses import load_clips
 from .scenes import Actor, Camera, Scene, labels, make_scene
 
-SAMPLES = 5
+SAMPLES = 6
 MIDDLE_GREY = 0.18
+CLOTH_TILE_M = 0.9
+"""So far apart the same fold comes again."""
 
 
 def render(scene: Scene, path: Path, cutout: bool = False) -> None:
@@ -38,39 +41,45 @@ def render(scene: Scene, path: Path, cutout: bool = False) -> None:
     blender = bpy.context.scene
     _use_cycles(blender)
     blender.camera = _camera(scene.camera, blender)
-    skin_roughness = rng.uniform(0.35, 0.8)
     for actor in scene.actors:
-        _link(_person(actor, skin_roughness))
+        _link(_person(rng, actor))
     _lights(rng, scene)
     if cutout:
         blender.render.film_transparent = True
+        blender.render.image_settings.color_depth = "8"
+        blender.cycles.use_denoising = False
     else:
         _surroundings(rng, scene)
     blender.render.filepath = str(path)
     bpy.ops.render.render(write_still=True)
     if not cutout:
-        _expose(path)
+        _expose(rng, path)
 
 
-def _expose(path: Path) -> None:
-    """As cameras do: the middle of the picture becomes middle grey, within what a camera can do."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def _expose(rng: np.random.Generator, path: Path) -> None:
+    """As cameras do: the picture, its middle above all, becomes middle grey, highlights roll off, a little noise."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     height, width = picture.shape[:2]
-    light = (picture / 255) ** 2.2
+    light = (picture / 65535) ** 2.2
     middle = light[height // 4 : height - height // 4, width // 4 : width - width // 4].mean()
-    gain = np.clip(MIDDLE_GREY / middle, 0.5, 6)
-    cv2.imwrite(str(path), np.round(255 * (light * gain).clip(0, 1) ** (1 / 2.2)).astype(np.uint8))
+    exposed = light * np.clip(MIDDLE_GREY / np.sqrt(middle * light.mean()), 0.4, 6)
+    exposed = np.where(exposed < 0.5, exposed, 0.5 + 0.5 * np.tanh((exposed - 0.5) / 0.5))
+    levels = 255 * exposed ** (1 / 2.2) + rng.normal(0, rng.uniform(0.5, 4), picture.shape)
+    cv2.imwrite(str(path), np.round(levels).clip(0, 255).astype(np.uint8))
 
 
 def _use_cycles(blender) -> None:
     blender.render.engine = "CYCLES"
     blender.cycles.device = "CPU"
     blender.cycles.samples = SAMPLES
-    blender.cycles.use_denoising = False  # the noise looks like a camera's, and denoising costs more than samples
-    blender.cycles.max_bounces = 1
+    blender.cycles.use_denoising = True
+    blender.cycles.denoiser, blender.cycles.denoising_prefilter = "OPENIMAGEDENOISE", "FAST"
+    blender.cycles.denoising_quality = "FAST"
+    blender.cycles.max_bounces = 2
     blender.cycles.use_adaptive_sampling = False
     blender.render.image_settings.file_format = "PNG"
     blender.render.image_settings.color_mode = "RGBA"
+    blender.render.image_settings.color_depth = "16"  # it is exposed anew
     blender.world = bpy.data.worlds.new("world")
     # Importance sampling of the surroundings would first evaluate them everywhere: seconds for each picture.
     blender.world.cycles.sampling_method = "NONE"
@@ -95,7 +104,8 @@ def _link(made):
     return made
 
 
-def _person(actor: Actor, roughness: float):
+def _person(rng: np.random.Generator, actor: Actor):
+    """Skin and cloth: folds and weave in cloth, a little unevenness in skin."""
     vertices, faces = actor.clothed_world, actor.body.faces
     mesh = bpy.data.meshes.new("person")
     mesh.vertices.add(len(vertices))
@@ -106,18 +116,64 @@ def _person(actor: Actor, roughness: float):
     mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
     mesh.polygons.foreach_set("use_smooth", np.ones(len(faces), bool))
     colours = mesh.color_attributes.new("colour", "FLOAT_COLOR", "CORNER")
-    corner_colours = np.repeat(_linear(actor.look.face_colours), 3, axis=0)
-    colours.data.foreach_set("color", np.c_[corner_colours, np.ones(len(corner_colours))].astype(np.float32).ravel())
+    corner_colours = _soft_hems(_linear(actor.look.face_colours), actor.body)
+    is_worn = (actor.look.offsets_m[faces] > 0).all(1).repeat(3)
+    corner_colours = np.c_[corner_colours, np.where(is_worn, 1.0, 0.1)]
+    colours.data.foreach_set("color", corner_colours.astype(np.float32).ravel())
+    rest = actor.body.v_template @ ((1, 0), (0, 1), (0.7, 0.4)) / CLOTH_TILE_M
+    mesh.uv_layers.new(name="cloth").data.foreach_set("uv", rest[faces.ravel()].astype(np.float32).ravel())
     mesh.update(calc_edges=True)
+    mesh.materials.append(_skin_and_cloth(rng))
+    return bpy.data.objects.new("person", mesh)
+
+
+def _soft_hems(colours: np.ndarray, body: BodyModel) -> np.ndarray:
+    """(F, 3) -> (3 F, 3) colours of the faces' corners, the mean of the skin and cloth around; eyes stay sharp."""
+    faces, is_skin = body.faces, body.face_materials == 0
+    around = faces[is_skin].ravel()
+    count = np.maximum(np.bincount(around, minlength=len(body.v_template)), 1)
+    own = np.repeat(colours, 3, axis=0)
+    sums = [np.bincount(around, own[:, c][is_skin.repeat(3)], len(body.v_template)) for c in range(3)]
+    return np.where(is_skin.repeat(3)[:, None], (np.stack(sums, 1) / count[:, None])[faces.ravel()], own)
+
+
+def _skin_and_cloth(rng: np.random.Generator):
+    """Colour from the corners, modulated and embossed by one pattern as strongly as their alpha says."""
     material = bpy.data.materials.new("person")
     material.use_nodes = True
-    nodes, shader = material.node_tree.nodes, material.node_tree.nodes["Principled BSDF"]
-    colour = nodes.new("ShaderNodeVertexColor")
-    colour.layer_name = "colour"
-    material.node_tree.links.new(colour.outputs["Color"], shader.inputs["Base Color"])
-    shader.inputs["Roughness"].default_value = roughness
-    mesh.materials.append(material)
-    return bpy.data.objects.new("person", mesh)
+    tree = material.node_tree
+    shader = tree.nodes["Principled BSDF"]
+    colour, folds, mix = (tree.nodes.new(f"ShaderNode{kind}") for kind in ("VertexColor", "TexImage", "MixRGB"))
+    colour.layer_name, folds.image, mix.blend_type = "colour", _folds(rng), "OVERLAY"
+    bump = tree.nodes.new("ShaderNodeBump")
+    bump.inputs["Distance"].default_value = rng.uniform(0.01, 0.035)
+    for source, target in (
+        (colour.outputs["Alpha"], mix.inputs["Fac"]),
+        (colour.outputs["Color"], mix.inputs["Color1"]),
+        (folds.outputs["Color"], mix.inputs["Color2"]),
+        (mix.outputs["Color"], shader.inputs["Base Color"]),
+        (folds.outputs["Color"], bump.inputs["Height"]),
+        (colour.outputs["Alpha"], bump.inputs["Strength"]),
+        (bump.outputs["Normal"], shader.inputs["Normal"]),
+    ):
+        tree.links.new(source, target)
+    shader.inputs["Roughness"].default_value = rng.uniform(0.55, 0.95)
+    shader.inputs["Specular IOR Level"].default_value = rng.uniform(0.1, 0.4)
+    return material
+
+
+def _folds(rng: np.random.Generator, side: int = 512):
+    """A Blender image: creases of several widths and a weave, around 0.5."""
+    height = sum(
+        (1 - 2 * abs(2 * _smooth_noise(rng, side, cells) - 1)) * size
+        for cells, size in ((5, 0.16), (11, 0.12), (26, 0.05))
+    )
+    height = 0.5 + height + rng.normal(0, 0.03, (side, side))
+    image = bpy.data.images.new("folds", side, side)
+    image.colorspace_settings.name = "Non-Color"
+    image.pixels.foreach_set(np.dstack([height.clip(0, 1)] * 3 + [np.ones((side, side))]).astype(np.float32).ravel())
+    image.pack()
+    return image
 
 
 def _linear(srgb: np.ndarray) -> np.ndarray:
@@ -132,13 +188,13 @@ def _lights(rng: np.random.Generator, scene: Scene) -> None:
     middle = scene.actors[0].joints_world[0]
     if rng.random() < 0.4:
         lamp = bpy.data.lights.new("sun", "SUN")
-        lamp.energy, lamp.angle = rng.uniform(1.5, 4.5), rng.uniform(0.01, 0.3)
+        lamp.energy, lamp.angle = rng.uniform(1, 4), rng.uniform(0.02, 0.5)
         _aim(_link(bpy.data.objects.new("sun", lamp)), middle + _above(rng) * 5, middle)
         return
     for number in range(rng.integers(1, 4)):
         lamp = bpy.data.lights.new("lamp", "AREA")
-        lamp.energy, lamp.size = rng.uniform(60, 260) / (1 + number), rng.uniform(0.3, 2)
-        lamp.color = 1 - rng.uniform(0, 0.3, 3)
+        lamp.energy, lamp.size = rng.uniform(60, 260) / (1 + number), rng.uniform(0.5, 2.5)
+        lamp.color = 1 - rng.uniform(0, 0.15) * np.array([0, 0.4, 1])
         _aim(_link(bpy.data.objects.new("lamp", lamp)), middle + _above(rng) * rng.uniform(2.5, 4), middle)
 
 
@@ -165,7 +221,7 @@ def _surroundings(rng: np.random.Generator, scene: Scene) -> None:
     world = bpy.context.scene.world
     world.use_nodes = True
     background = world.node_tree.nodes["Background"]
-    background.inputs["Strength"].default_value = rng.uniform(0.3, 1.0)
+    background.inputs["Strength"].default_value = rng.uniform(0.5, 1.3)
     world.node_tree.links.new(
         _pattern(rng, world.node_tree, "Generated", rng.uniform(0.3, 1.5)), background.inputs["Color"]
     )
@@ -211,7 +267,7 @@ def _pattern(rng: np.random.Generator, tree, coordinates: str, scale: float):
     scaled.inputs["Scale"].default_value = scale
     if coordinates == "Generated":
         texture = tree.nodes.new("ShaderNodeTexEnvironment")
-        texture.image = _two_colours(rng)
+        texture.image = _two_colours(rng, darkest=0.35)
     else:
         texture = tree.nodes.new("ShaderNodeTexImage")
         texture.image, texture.projection = _two_colours(rng), "BOX"
@@ -220,7 +276,7 @@ def _pattern(rng: np.random.Generator, tree, coordinates: str, scale: float):
     return texture.outputs["Color"]
 
 
-def _two_colours(rng: np.random.Generator, side: int = 256):
+def _two_colours(rng: np.random.Generator, darkest: float = 0.08, side: int = 256):
     """A Blender image of noise, a gradient, stripes, a checkerboard, bricks or nothing, with a little grain."""
     y, x = np.mgrid[0:side, 0:side] / side
     noise = sum(_smooth_noise(rng, side, cells) / (k + 1) for k, cells in enumerate((4, 9, 24)))
@@ -228,8 +284,9 @@ def _two_colours(rng: np.random.Generator, side: int = 256):
     bricks = (((4 * x + 0.5 * ((8 * y).astype(int) % 2)) % 1 > 0.06) & ((8 * y) % 1 > 0.1)).astype(float)
     mix = (noise, y, (np.sin(2 * np.pi * 5 * x) > 0), checks, bricks, np.zeros_like(x))[rng.integers(6)]
     mix = mix + 0.15 * rng.random() * noise + 0.05 * rng.normal(0, 1, x.shape)
-    base = rng.uniform(0.05, 0.9) + rng.uniform(-0.15, 0.15, 3)
-    other = base + rng.normal(0, 0.2) + rng.uniform(-0.08, 0.08, 3)
+    tint = rng.choice((0.03, 0.06, 0.15), p=(0.5, 0.35, 0.15))
+    base = rng.uniform(darkest, 0.85) + rng.uniform(-tint, tint, 3)
+    other = base + rng.normal(0, 0.15) + rng.uniform(-0.04, 0.04, 3)
     colours = (base + mix[..., None] * (other - base)).clip(0.02, 0.95)
     image = bpy.data.images.new("pattern", side, side)
     image.pixels.foreach_set(np.dstack([colours, np.ones_like(x)]).astype(np.float32).ravel())
