@@ -258,8 +258,10 @@ def _follower(thread: int, model: Path | None) -> _Graph:
     _prepare()
     from mediapipe.python import packet_creator
 
-    path = (model or _package() / "modules" / "pose_landmark" / "pose_landmark_full.tflite").as_posix()
-    graph = _FOLLOW_PERSON.replace("MODEL", path.replace('"', '\\"'))
+    path = model or _package() / "modules" / "pose_landmark" / "pose_landmark_full.tflite"
+    # From its resource folder on: MediaPipe knows no drive letters.
+    relative = Path(os.path.relpath(path, _package().parent)).as_posix()
+    graph = _FOLLOW_PERSON.replace("MODEL", relative.replace('"', '\\"'))
     return _Graph(graph, ("landmarks", "metric", "mask", "next_region"), {"segment": packet_creator.create_bool(True)})
 
 
