@@ -137,8 +137,8 @@ class StripTimes:
 
     content_start: float
     """Where its footage begins, whether that is shown or lies before the left handle."""
-    content_length: int
-    """How long its footage lasts there."""
+    content_end: int
+    """The first frame after its footage, likewise."""
     trim_start: int
     """Frames of the file that are left out at its beginning."""
     trim_end: int
@@ -148,21 +148,19 @@ class StripTimes:
     right: int
     """The first that is not shown any more."""
 
-    @property
-    def content_end(self) -> float:
-        """The first frame after its footage."""
-        return self.content_start + self.content_length
-
 
 def times_of_strip(strip: bpy.types.ID) -> StripTimes:
     """When a movie, image or clip strip shows what."""
     if "left_handle" in strip.bl_rna.properties:
-        names = ("content_start", "content_duration", "content_trim_start", "content_trim_end")
-        names += ("left_handle", "right_handle")
+        names = ("content_start", "content_trim_start", "content_trim_end", "left_handle", "right_handle")
+        names += ("right_handle_offset",)
     else:
-        names = ("frame_start", "frame_duration", "animation_offset_start", "animation_offset_end")
-        names += ("frame_final_start", "frame_final_end")
-    return StripTimes(*(getattr(strip, name, 0) for name in names))  # clip strips have no trims of their own
+        names = ("frame_start", "animation_offset_start", "animation_offset_end", "frame_final_start")
+        names += ("frame_final_end", "frame_offset_end")
+    # Clip strips have no trims of their own.
+    start, trim_start, trim_end, left, right, hidden = (getattr(strip, name, 0) for name in names)
+    # Not by the strip's own length: in 4.2 that one does not know of retiming.
+    return StripTimes(start, round(right + hidden), trim_start, trim_end, left, right)
 
 
 def is_online_access_overridden() -> bool:

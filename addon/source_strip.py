@@ -116,7 +116,7 @@ def _frames_per_frame(strip: bpy.types.ID, source: Source, scene: bpy.types.Scen
         return 1.0
     times = compat.times_of_strip(strip)
     content = frame_count(source) - times.trim_start - times.trim_end
-    return 1.0 if content == times.content_length else rate
+    return 1.0 if content == times.content_end - times.content_start else rate
 
 
 def _pictures(strip: bpy.types.ID) -> Source:

@@ -111,7 +111,7 @@ def test_a_strip_whose_rate_is_not_the_scenes(bpy, movie, tmp_path, fps):
             adjust_playback_rate=True,
             fit_method="ORIGINAL",
         )
-    strip = scene.sequence_editor.strips[0]
+    strip = _strips(scene)[0]
     source = assert_as_shown(bpy, strip, scene, tmp_path, [10, 20, 37])
     assert not source.timeline.is_one_to_one
 
