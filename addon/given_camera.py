@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import bpy
@@ -37,24 +39,44 @@ def _of_scene(source: Source, scene: bpy.types.Scene) -> GivenCamera:
             "The scene has no perspective camera.", "Add one and aim it as the real one was, or choose another lens."
         )
     size = footage_size(source)
-    numbers = source_frames(source) if _is_animated(camera) else np.array([source.frames.first])
-    before, subframe = scene.frame_current, scene.frame_subframe
-    rows = []
-    try:
+    if not _is_animated(camera):
+        here = scene == bpy.context.scene
+        seen = camera.evaluated_get(bpy.context.evaluated_depsgraph_get()) if here else camera
+        return _track(np.array([source.frames.first]), [_row(seen, scene, size)], size)
+    numbers, rows = source_frames(source), []
+    with _aside(camera, scene) as stage:
         for frame in source.timeline.to_scene(numbers):
-            if len(numbers) > 1:
-                whole = int(np.floor(frame))
-                scene.frame_set(whole, subframe=float(frame - whole))
-            rows.append(_row(camera, scene, size))
-    finally:
-        if len(numbers) > 1:
-            scene.frame_set(before, subframe=subframe)
+            whole = int(np.floor(frame))
+            stage.frame_set(whole, subframe=float(frame - whole))
+            rows.append(_row(camera.evaluated_get(stage.view_layers[0].depsgraph), scene, size))
     return _track(numbers, rows, size)
 
 
-def _row(camera: bpy.types.Object, scene: bpy.types.Scene, size: tuple[int, int]) -> tuple:
-    """((fx, fy, cx, cy), T_world_camera) as the camera stands now."""
-    seen = camera.evaluated_get(bpy.context.evaluated_depsgraph_get()) if scene == bpy.context.scene else camera
+@contextmanager
+def _aside(camera: bpy.types.Object, scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
+    """A scene of its own with nothing in it but the camera, and what moves it, to go through frames.
+
+    The artist's scene would be evaluated as a whole, frame by frame; it would lose what is posed and not keyed, and
+    simulations would jump.
+    """
+    changes = (bpy.app.handlers.frame_change_pre, bpy.app.handlers.frame_change_post)
+    others = [list(handlers) for handlers in changes]
+    stage = bpy.data.scenes.new("Recover Body camera")
+    try:
+        for handlers in changes:
+            handlers.clear()
+        stage.render.fps, stage.render.fps_base = scene.render.fps, scene.render.fps_base
+        stage.active_clip = scene.active_clip  # a Camera Solver constraint may ask for it
+        stage.collection.objects.link(camera)
+        yield stage
+    finally:
+        bpy.data.scenes.remove(stage)
+        for handlers, before in zip(changes, others, strict=True):
+            handlers.extend(before)
+
+
+def _row(seen: bpy.types.Object, scene: bpy.types.Scene, size: tuple[int, int]) -> tuple:
+    """((fx, fy, cx, cy), T_world_camera) of a camera as it stands in a moment."""
     data, (width, height) = seen.data, size
     fit = data.sensor_fit
     if fit == "AUTO":

@@ -58,7 +58,7 @@ class RECOVER_BODY_OT_rerun(OnRecovery, bpy.types.Operator):
     def work(self, context):
         collection = shown_recovery(context)
         wanted = getattr(collection, PROPERTY)
-        motion, camera, everybody = wanted.motion(), wanted.camera(), wanted.everybody
+        motion, camera, everybody = wanted.motion(), wanted.typed_lens(), wanted.everybody
         return self.finished(rerunning.start(collection, context.scene, motion, camera, everybody))
 
 

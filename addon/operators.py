@@ -9,8 +9,10 @@ from bpy.props import StringProperty
 from . import jobs, preferences, recovering
 from .errors import AddonError
 from .given_camera import given_camera
+from .lens_distortion import warning_about
 from .properties import settings_of
 from .sources import Source, chosen_source, narrowed
+from .translations import tr
 
 GIVEN = ("SCENE", "CLIP")
 """Choices of the focal length that mean a camera Blender knows."""
@@ -28,6 +30,21 @@ def request_from(context: bpy.types.Context, filepath: str = "", image: str = ""
     return source, fields
 
 
+def notes_about(source: Source, focal: str) -> list[str]:
+    """What the artist should know about what was asked for."""
+    bending_px = warning_about(bpy.data.movieclips.get(source.clip_name)) if focal == "CLIP" else None
+    return [bending_note(bending_px)] if bending_px else []
+
+
+def bending_note(bending_px: float) -> str:
+    """In words, that a solved lens is no pinhole."""
+    return tr(
+        "The solved lens bends straight lines by up to {px} pixels, and people are fitted as if it did not. "
+        "To be exact, undistort the clip in the compositor and recover that.",
+        px=round(bending_px),
+    )
+
+
 class RECOVER_BODY_OT_recover(bpy.types.Operator):
     """Find the people in the picture or clip and draw each as a rigged character, seen through the recovered camera"""
 
@@ -43,6 +60,7 @@ class RECOVER_BODY_OT_recover(bpy.types.Operator):
             source, fields = request_from(context, self.filepath, self.image)
             keep_camera = settings_of(context.scene).focal == "SCENE"
             job = recovering.start(source, context.scene, keep_camera, **fields)
+            job.notes += notes_about(source, settings_of(context.scene).focal)
         except AddonError as error:
             self.report({"ERROR"}, f"{error.sentence} {error.remedy}")
             return {"CANCELLED"}

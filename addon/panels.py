@@ -10,6 +10,7 @@ import bpy
 
 from . import compat, editors, jobs, operators, people_operators, source_strip, view_operators
 from .dropping import CATEGORY
+from .lens_distortion import warning_about
 from .operators import GIVEN
 from .properties import settings_of
 from .sources import is_movie_name
@@ -84,6 +85,9 @@ class _CameraPanel(_Panel):
             layout.prop(settings, "focal_px")
         elif settings.focal in GIVEN:
             layout.prop(settings, "lock_lens")
+            clip = getattr(context.space_data, "clip", None)
+            if settings.focal == "CLIP" and (bending_px := warning_about(clip)):
+                draw_text(layout, context, operators.bending_note(bending_px), "INFO")
         camera = context.scene.camera
         row = layout.row(align=True)
         row.operator(view_operators.RECOVER_BODY_OT_look_through.bl_idname, icon="VIEW_CAMERA", text="Look Through")

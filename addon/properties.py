@@ -18,6 +18,7 @@ from bpy.props import (
 from ..wire.messages import CameraHint, ChosenPerson
 from . import editors, jobs, tasks
 from .errors import AddonError
+from .lens_fields import LensFields
 
 PROPERTY = "recover_body"
 """`scene.recover_body` holds the settings."""
@@ -65,7 +66,7 @@ class RECOVER_BODY_PG_person(bpy.types.PropertyGroup):
     height: IntProperty(description="Of the picture the box belongs to, pixels")
 
 
-class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
+class RECOVER_BODY_PG_settings(LensFields, bpy.types.PropertyGroup):
     """Settings of the next recovery."""
 
     filepath: StringProperty(
@@ -127,16 +128,6 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
         name="Lock Lens",
         description="Take the given camera's focal length in the middle of the shot for all of it, though it may zoom",
     )
-    focal_mm: FloatProperty(name="Focal Length", default=35.0, min=1.0, max=2000.0, subtype="DISTANCE_CAMERA")
-    sensor_mm: FloatProperty(
-        name="Sensor",
-        description="Length of the sensor along the picture's longer side; 36 mm is full frame",
-        default=36.0,
-        min=1.0,
-        max=200.0,
-        subtype="DISTANCE_CAMERA",
-    )
-    focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
     use_height: BoolProperty(name="Known Height", description="Set the scale of the scene by the largest person")
     height_m: FloatProperty(
         name="Height",
@@ -154,11 +145,7 @@ class RECOVER_BODY_PG_settings(bpy.types.PropertyGroup):
         chosen = self.chosen(source) if self.people == "CHOSEN" else ()
         if self.people == "CHOSEN" and not chosen:
             raise NobodyChosen("Nobody is chosen in this picture.")
-        camera = {
-            "ESTIMATE": CameraHint(use_exif=False),
-            "MM": CameraHint(focal_mm=self.focal_mm, sensor_mm=self.sensor_mm),
-            "PX": CameraHint(fx_px=self.focal_px),
-        }.get(self.focal, CameraHint())
+        camera = CameraHint(use_exif=False) if self.focal == "ESTIMATE" else self.typed_lens()
         return dict(
             backend=self.backend or "auto",
             people=people,

@@ -10,10 +10,12 @@ import bpy
 from ..wire.messages import RecoverRequest, Recovery
 from . import compat, editors, jobs, preferences
 from .background import footage_behind
+from .default_cube import hide_default_cube
 from .scene import Drawing, draw_recovery
 from .scene_replace import ROLE
 from .sources import Source
 from .take_store import keep_take
+from .translations import tr
 
 
 def start(source: Source, scene: bpy.types.Scene, keep_camera: bool = False, **fields) -> jobs.Job:
@@ -50,6 +52,8 @@ class Place:
             scene.camera = own_camera
         if not bpy.app.background:
             show(drawing)
+            if not self.keep_camera and hide_default_cube(scene):
+                job.notes.append(tr("Blender's default cube stood in the way and was hidden."))
         compat.push_undo("Recover Body")
         return drawing
 

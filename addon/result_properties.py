@@ -6,9 +6,9 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
 
-from ..wire.messages import CameraHint
 from ..wire.motion import MotionOptions
 from ..wire.take import Take
+from .lens_fields import LensFields
 
 DONE = "recover_body_done"
 """Custom property of a recovery's collection: gaps filled, ground found, feet locked, seconds of smoothing (or
@@ -18,7 +18,7 @@ PROPERTY = "recover_body"
 """`collection.recover_body` holds the settings."""
 
 
-class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
+class RECOVER_BODY_PG_result(LensFields, bpy.types.PropertyGroup):
     """What the next re-run does differently."""
 
     fill_gaps: BoolProperty(
@@ -55,16 +55,6 @@ class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
             ("PX", "Pixels", "Another focal length, in pixels of the full picture"),
         ],
     )
-    focal_mm: FloatProperty(name="Focal Length", default=35.0, min=1.0, max=2000.0, subtype="DISTANCE_CAMERA")
-    sensor_mm: FloatProperty(
-        name="Sensor",
-        description="Length of the sensor along the picture's longer side; 36 mm is full frame",
-        default=36.0,
-        min=1.0,
-        max=200.0,
-        subtype="DISTANCE_CAMERA",
-    )
-    focal_px: FloatProperty(name="Pixels", default=1000.0, min=1.0, max=1e6)
     everybody: BoolProperty(name="Bring All Back", description="Also draw people of the take whose rigs were deleted")
     is_remembered: BoolProperty(options={"HIDDEN"})
     """Whether the settings say what was done to what is drawn."""
@@ -73,12 +63,6 @@ class RECOVER_BODY_PG_result(bpy.types.PropertyGroup):
         """The settings as a request has them."""
         smoothing_s = {"AUTO": None, "OFF": 0.0, "SECONDS": self.smoothing_s}[self.smoothing]
         return MotionOptions(self.fill_gaps, smoothing_s, self.ground, self.foot_lock)
-
-    def camera(self) -> CameraHint:
-        """The lens that is wanted."""
-        if self.focal == "MM":
-            return CameraHint(focal_mm=self.focal_mm, sensor_mm=self.sensor_mm)
-        return CameraHint(fx_px=self.focal_px) if self.focal == "PX" else CameraHint()
 
 
 def note_facts(collection: bpy.types.Collection, take: Take) -> None:

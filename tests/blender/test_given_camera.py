@@ -78,6 +78,71 @@ def test_a_parented_camera_with_a_sensor_of_its_own(bpy, footage):
     assert len(given_camera("SCENE", footage(1500, 1000, 5), scene).frame_numbers) == 5
 
 
+def test_reading_a_moving_camera_disturbs_nothing(bpy, footage):
+    """What is posed but not keyed stays, nobody's handlers run, the scene stays where it is; targets count."""
+    from recover_body.addon.given_camera import given_camera
+
+    scene, frames = bpy.context.scene, []
+    scene.frame_set(3)
+    rail, target = (bpy.data.objects.new(name, None) for name in ("rail", "target"))
+    scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.camera.parent = rail
+    aim = scene.camera.constraints.new("TRACK_TO")
+    aim.target, aim.track_axis, aim.up_axis = target, "TRACK_NEGATIVE_Z", "UP_Y"
+    for each in (rail, target, scene.camera):
+        scene.collection.objects.link(each)
+    rail.location = (0.0, -5.0, 1.0)
+    rail.keyframe_insert("location", frame=1)
+    rail.location = (9.0, -5.0, 1.0)
+    rail.keyframe_insert("location", frame=10)
+    target.location = (0.0, 0.0, 1.0)
+    target.keyframe_insert("location", frame=1)
+    bpy.context.view_layer.update()
+    rail.location, target.location = (0.0, 0.0, 7.0), (5.0, 5.0, 5.0)
+    before = [(o.name, tuple(o.location)) for o in bpy.data.objects]
+    bpy.app.handlers.frame_change_pre.append(lambda scene, *_: frames.append(scene.frame_current))
+    try:
+        given = given_camera("SCENE", footage(64, 64, 10), scene)
+    finally:
+        bpy.app.handlers.frame_change_pre.pop()
+    places = given.track.T_world_camera[:, :3, 3]
+    assert np.allclose(places[[0, 9]], [[0, -5, 1], [9, -5, 1]], atol=1e-5)
+    assert np.allclose(given.track.T_world_camera[9, :3, 2], np.array([-9, 5, 0]) / np.hypot(9, 5), atol=1e-5)
+    assert (scene.frame_current, frames) == (3, [])
+    assert [(o.name, tuple(o.location)) for o in bpy.data.objects] == before
+    assert list(bpy.data.scenes) == [scene] and not [o for o in bpy.data.objects if len(o.users_scene) != 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients", "expected_px"),
+    [
+        ("POLYNOMIAL", {"k1": -0.11}, 0.11 * 1.25**3 * 320),  # r = 400 px of 320 px focal length
+        ("DIVISION", {"division_k1": 0.1}, (1 - 1 / (1 + 0.1 * 1.25**2)) * 400),
+        ("NUKE", {"nuke_k1": 0.1}, (1 - 1 / (1 + 0.1 * 1.25**2)) * 400),  # half the width is the unit, also 320 px
+        ("BROWN", {"brown_k2": 0.1}, 0.1 * 1.25**5 * 320),
+        ("POLYNOMIAL", {"k1": 1e-4}, None),
+    ],
+)
+def test_a_solved_lens_that_bends_lines_is_told(bpy, tmp_path, model, coefficients, expected_px):
+    from recover_body.addon.lens_distortion import warning_about
+    from recover_body.addon.operators import notes_about
+    from recover_body.addon.source_clip import source_from_clip
+
+    picture = bpy.data.images.new("picture", 640, 480)
+    picture.file_format, picture.filepath_raw = "PNG", str(tmp_path / "picture_1.png")
+    picture.save()
+    clip = bpy.data.movieclips.load(picture.filepath_raw)
+    lens = clip.tracking.camera
+    lens.distortion_model, lens.focal_length_pixels = model, 320.0
+    lens.principal_point_pixels = (320.0, 240.0)
+    for name, value in coefficients.items():
+        setattr(lens, name, value)
+    assert warning_about(clip) == (pytest.approx(expected_px, rel=1e-4) if expected_px else None)
+    told = " ".join(notes_about(source_from_clip(clip), "CLIP"))
+    assert (f"{round(expected_px)} pixels" in told) if expected_px else told == ""
+    assert notes_about(source_from_clip(clip), "AUTO") == []
+
+
 def test_what_cannot_be_given_is_told(bpy, footage):
     from recover_body.addon.errors import SourceError
     from recover_body.addon.given_camera import given_camera

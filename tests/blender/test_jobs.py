@@ -232,3 +232,16 @@ def test_every_operator_explains_itself_and_can_be_undone(bpy, addon):
             assert prop.name, (kind, prop.identifier)
         excused = name in pushes_itself | changes_no_data or "INTERNAL" in kind.bl_options
         assert "UNDO" in kind.bl_options or excused, kind
+
+
+def test_the_default_cube_makes_room_unless_somebody_touched_it(bpy):
+    from recover_body.addon.default_cube import hide_default_cube
+
+    bpy.ops.wm.read_factory_settings()
+    scene = bpy.context.scene
+    cube = scene.objects["Cube"]
+    assert hide_default_cube(scene) and cube.hide_get() and cube.hide_render
+    assert not hide_default_cube(scene), "it is told once"
+    cube.hide_set(False)
+    cube.data.vertices[0].co.x += 0.1
+    assert not hide_default_cube(scene) and not cube.hide_get()
