@@ -18,6 +18,7 @@ from mathutils import Quaternion
 from .errors import RetargetError
 from .pose_math import continuous, matrix_to_quaternion
 from .pose_sampling import action_frames, rest_matrices, sample_bones
+from .retarget_ik import ik_controls
 from .retarget_maps import RigMap, map_for
 from .retarget_math import Retargeted, Skeleton, nearest_mapped_parents, retarget
 from .scene_animation import Curves, TakeAction
@@ -100,10 +101,11 @@ def _bake(
     place_axes = _axes(np.array(target.matrix_world, np.float64) @ rest[rows[rig_map.place]])
     rotations.setdefault(rig_map.place, moved.hips_turn @ place_axes)
 
-    _forget_pose(target, rotations)
-    for bone, key, value in rig_map.switches:
+    _forget_pose(target, (*rotations, *(bone for limb in rig_map.ik for bone in (*limb.controls, limb.pole))))
+    switches = (*rig_map.switches, *(limb.switch for limb in rig_map.ik))
+    for bone, key, value in switches:
         if bone in rows and key in target.pose.bones[bone]:
-            target.pose.bones[bone][key] = value
+            target.pose.bones[bone][key] = type(target.pose.bones[bone][key])(value)
     target.update_tag()
     with _followed(target, rig_map.place, rotations, places, frames, scene):
         pose = sample_bones(target, frames, scene)
@@ -128,7 +130,12 @@ def _bake(
         _key_rotation(curves, pose_bone, frames, _axes(basis))
         if bone == rig_map.place:
             curves.key(f'pose.bones["{bone}"].location', frames, basis[:, :3, 3], group=bone)
-    for bone, key, value in rig_map.switches:
+    for limb in rig_map.ik:
+        for bone, stored in ik_controls(target, limb, pose, rest, rows).items():
+            pose_bone = target.pose.bones[bone]
+            _key_rotation(curves, pose_bone, frames, _axes(stored))
+            curves.key(f'pose.bones["{bone}"].location', frames, stored[:, :3, 3], group=bone)
+    for bone, key, value in switches:
         if bone in rows and key in target.pose.bones[bone]:
             curves.key(f'pose.bones["{bone}"]["{key}"]', frames[:1], np.array([value]), group=bone)
     scene.frame_set(scene.frame_current)

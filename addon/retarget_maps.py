@@ -7,12 +7,28 @@ A map is joint name -> bone name, for as many joints as the other rig has.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import RetargetError
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+
+
+@dataclass(frozen=True)
+class IkLimb:
+    """A limb that a rig can also move by IK."""
+
+    upper: str
+    """FK control of thigh or upper arm."""
+    lower: str
+    end: str
+    controls: dict[str, str]
+    """IK control -> the FK control with which it moves rigidly."""
+    pole: str
+    """IK control that says where the limb bends to."""
+    switch: tuple[str, str, float]
+    """Bone, its property, and the value with which the pole is obeyed."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,8 @@ class RigMap:
     """The bone that takes the place of the hips (and their turn)."""
     switches: tuple[tuple[str, str, float], ...] = ()
     """Bone, its property, and the value with which the bones above are obeyed."""
+    ik: tuple[IkLimb, ...] = ()
+    """Limbs that can be moved by IK as well."""
 
 
 def map_for(names: Iterable[str]) -> RigMap:
@@ -71,7 +89,18 @@ def _rigify(names: set[str]) -> RigMap:
             bones |= {f"{side}_{finger}{i}": f"{stem}.0{i}.{letter}" for i in (1, 2, 3)}
     found = {joint: bone for joint, bone in bones.items() if bone in names}
     limbs_fk = tuple((f"{limb}_parent.{s}", "IK_FK", 1.0) for limb in ("upper_arm", "thigh") for s in "LR")
-    return _complete(RigMap("Rigify", found, "torso", limbs_fk))
+    return _complete(RigMap("Rigify", found, "torso", limbs_fk, tuple(_rigify_ik(names))))
+
+
+def _rigify_ik(names: set[str]) -> Iterator[IkLimb]:
+    for upper, lower, end, toe in (("thigh", "shin", "foot", "toe"), ("upper_arm", "forearm", "hand", "")):
+        for side in "LR":
+            pairs = {f"{part}_ik.{side}": f"{part}_fk.{side}" for part in (end, toe) if part}
+            controls = {control: by for control, by in pairs.items() if {control, by} <= names}
+            pole = f"{upper}_ik_target.{side}"
+            if f"{end}_ik.{side}" in controls and pole in names:
+                fk = (f"{part}_fk.{side}" for part in (upper, lower, end))
+                yield IkLimb(*fk, controls, pole, (f"{upper}_parent.{side}", "pole_vector", 1.0))
 
 
 def _complete(rig_map: RigMap) -> RigMap:

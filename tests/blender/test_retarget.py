@@ -110,6 +110,7 @@ def test_standing_at_rest_stays_standing(bpy):
 
 
 def test_rigify_human(bpy, source):
+    from recover_body.addon.compat import curves_of
     from recover_body.addon.retarget import retarget_character
     from recover_body.addon.retarget_maps import map_for
 
@@ -128,6 +129,25 @@ def test_rigify_human(bpy, source):
         leg(source, ["left_hip", "left_knee", "left_ankle"]),
     ]
     assert_feet_travel_in_proportion(bpy, source, target, ["DEF-foot.L", "DEF-foot.R"], legs[0] / legs[1])
+
+    limbs = ("thigh", "shin", "foot", "toe", "upper_arm", "forearm", "hand")
+    skin = [f"ORG-{bone}.{side}" for bone in limbs for side in "LR"]
+    by_fk = heads(bpy, target, skin)
+    for curve in curves_of(target):  # the switches' keys, flipped
+        if curve.data_path.endswith('["IK_FK"]'):
+            curve.keyframe_points[0].co.y = 0.0
+            curve.update()
+    by_ik = heads(bpy, target, skin)
+    assert all(target.pose.bones[f"{limb}_parent.{s}"]["IK_FK"] == 0.0 for limb in ("upper_arm", "thigh") for s in "LR")
+    ends = [i for i, bone in enumerate(skin) if any(end in bone for end in ("foot", "toe", "hand"))]
+    assert np.abs(by_ik - by_fk)[:, ends].max() < 1e-3
+    for joint, bone in enumerate(skin):  # limbs bend in the same plane
+        if "shin" in bone or "forearm" in bone:
+            upper, along, off = by_fk[:, joint - 2], by_fk[:, joint + 2] - by_fk[:, joint - 2], by_ik - by_fk
+            normal = np.cross(along, by_fk[:, joint] - upper)
+            bend_m = np.linalg.norm(normal, axis=-1) / np.linalg.norm(along, axis=-1)
+            out_of_plane_m = np.abs((off[:, joint] * normal).sum(-1)) / np.linalg.norm(normal, axis=-1)
+            assert out_of_plane_m[bend_m > 0.01].max(initial=0) < 1e-3, bone
 
 
 def test_what_cannot_be_moved_is_told(bpy, source):
