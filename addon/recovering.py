@@ -51,9 +51,7 @@ class Place:
         if self.keep_camera and own_camera is not None:
             scene.camera = own_camera
         if not bpy.app.background:
-            show(drawing)
-            if not self.keep_camera and hide_default_cube(scene):
-                job.notes.append(tr("Blender's default cube stood in the way and was hidden."))
+            show(drawing, job.notes)
         compat.push_undo("Recover Body")
         return drawing
 
@@ -66,10 +64,12 @@ class Place:
         return scene
 
 
-def show(drawing: Drawing) -> None:
+def show(drawing: Drawing, notes: list[str]) -> None:
     """Look through the recovered camera, so that the character is seen on its picture at once."""
     for window in bpy.context.window_manager.windows:
         if drawing.camera.name in window.scene.objects:
+            if drawing.camera == window.scene.camera and hide_default_cube(window.scene):
+                notes.append(tr("Blender's default cube stood in the way and was hidden."))
             editors.look_through_camera(window.screen)
             editors.fit_camera_views(window.screen)
             for area in window.screen.areas:

@@ -9,15 +9,19 @@ from pathlib import Path
 import bpy
 
 from ..wire import amass
+from ..wire.amass import BACKEND as AMASS
 from ..wire.messages import CameraHint, Recovery, RerunRequest
 from ..wire.motion import MotionOptions
 from ..wire.take import Take, TakeError, read_take
 from . import compat, jobs
+from .background import footage_behind
 from .chosen_result import rigs_in
 from .errors import SourceError
 from .identity import PLACE, Identity, find_recovery
+from .recovering import show
 from .scene import Drawing, draw_recovery
 from .scene_replace import ROLE, TIMELINE, objects_by_role
+from .sources import source_from_file
 from .take_store import keep_take, take_of
 from .timeline import SAME_FRAMES, FrameMap
 
@@ -76,6 +80,16 @@ def footage_of(collection: bpy.types.Collection) -> bpy.types.Image | bpy.types.
     return None
 
 
+def _footage_on_disk(take: Take) -> bpy.types.Image | bpy.types.MovieClip | None:
+    """What the take in a file was recovered from, if it is still where it was."""
+    if take.backend == AMASS:
+        return None
+    try:
+        return footage_behind(source_from_file(take.source), take.camera.width, take.camera.height)
+    except SourceError:
+        return None
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where the answer is drawn; names only, since undo and other files exchange the data itself."""
@@ -90,11 +104,13 @@ class _Place:
         scene = bpy.data.scenes.get(self.scene_name) or bpy.context.scene
         own_camera = scene.camera if scene.camera is not None and ROLE not in scene.camera else None
         old = find_recovery(scene, Identity.of_take(answer.take, self.place))
-        footage = footage_of(old) if old is not None else None
+        footage = footage_of(old) if old is not None else _footage_on_disk(answer.take)
         timeline = FrameMap.from_numbers(self.timeline) if self.timeline else SAME_FRAMES
         drawing = draw_recovery(answer, footage, scene, timeline, self.place)
-        if own_camera is not None:
+        if own_camera is not None and (old is not None or drawing.camera is None):
             scene.camera = own_camera  # the artist's, for instance the one that was given
+        elif drawing.camera is not None and old is None and not bpy.app.background:
+            show(drawing, job.notes)
         keep_take(answer.take, drawing.collection, job.notes)
         compat.push_undo("Recover Body Again")
         return drawing

@@ -121,6 +121,24 @@ def test_an_imported_take_is_drawn_as_it_is(bpy, imported):
         assert np.abs(found - seen).max() < 0.5
 
 
+def test_a_take_whose_picture_is_still_there_is_drawn_on_it(bpy, addon, picture, tmp_path):  # noqa: F811
+    """Also where the scene has a camera of its own, which a later update leaves the scene's."""
+    from recover_body.addon.rerunning import footage_of
+    from recover_body.addon.take_store import take_path
+
+    bpy.ops.recover_body.recover(filepath=picture)
+    kept = tmp_path / "kept.take.npz"
+    kept.write_bytes(take_path(collection_of(bpy)).read_bytes())
+    bpy.ops.wm.read_factory_settings()
+    mine = bpy.context.scene.camera
+    assert bpy.ops.recover_body.import_motion(filepath=str(kept)) == {"FINISHED"}
+    drawn = bpy.context.scene.camera
+    assert drawn != mine and footage_of(collection_of(bpy)).filepath == picture
+    bpy.context.scene.camera = mine
+    assert bpy.ops.recover_body.rerun() == {"FINISHED"}
+    assert bpy.context.scene.camera == mine and footage_of(collection_of(bpy)).filepath == picture
+
+
 def read_through_camera(made, number, frame=0):
     """(55, 2) pixels from the bottom left, as Blender counts."""
     from recover_body.wire.frames import project
