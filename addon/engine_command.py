@@ -36,6 +36,15 @@ def engine_command(told: str = "") -> tuple[str, ...]:
     raise EngineNotFound("No engine was found: there is no Python environment for it yet.")
 
 
+def is_engine_missing(told: str = "") -> bool:
+    """Whether there is no engine to start. Quick: panels ask as they draw."""
+    try:
+        engine_command(told)
+    except EngineNotFound:
+        return True
+    return False
+
+
 def other_verb(command: tuple[str, ...], *verb: str) -> tuple[str, ...]:
     """The engine's command with another verb instead of `serve`, e.g. `doctor --json`."""
     return (*(command[:-1] if command[-1:] == ("serve",) else command), *verb)

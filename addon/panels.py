@@ -8,8 +8,9 @@ import unicodedata
 
 import bpy
 
-from . import compat, editors, jobs, operators, people_operators, source_strip, view_operators
+from . import compat, editors, jobs, operators, people_operators, preferences, source_strip, view_operators
 from .dropping import CATEGORY
+from .engine_command import is_engine_missing
 from .lens_distortion import warning_about
 from .operators import GIVEN
 from .properties import settings_of
@@ -157,6 +158,10 @@ def _draw_source(layout, context, settings) -> bool:
 
 def _draw_jobs(layout, context) -> None:
     """The button, what is under way, and after a failure why, and what to do."""
+    if jobs.engine_hello() is None and is_engine_missing(preferences.told_engine()):
+        box = layout.box()
+        draw_text(box, context, "The work is done by a separate program, the engine. It is not installed yet.", "INFO")
+        box.operator(operators.RECOVER_BODY_OT_open_preferences.bl_idname, icon="PREFERENCES")
     row = layout.row()
     row.scale_y = 1.6
     row.operator(operators.RECOVER_BODY_OT_recover.bl_idname, icon="ARMATURE_DATA")

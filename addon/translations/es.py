@@ -168,4 +168,5 @@ MESSAGES = {
     "Joints off by {px} px ({percent} %)": "Articulaciones a {px} px ({percent} %)",
     "The solved lens bends straight lines by up to {px} pixels, and people are fitted as if it did not. To be exact, undistort the clip in the compositor and recover that.": "El objetivo resuelto curva las líneas rectas hasta {px} píxeles, y las personas se ajustan como si no lo hiciera. Para ser exacto, corrige la distorsión del clip en el compositor y recupera ese.",
     "Blender's default cube stood in the way and was hidden.": "El cubo inicial de Blender estorbaba y se ocultó.",
+    "The work is done by a separate program, the engine. It is not installed yet.": "El trabajo lo hace un programa aparte, el motor. Aún no está instalado.",
 }

@@ -168,4 +168,5 @@ MESSAGES = {
     "Joints off by {px} px ({percent} %)": "関節のずれ {px} px ({percent} %)",
     "The solved lens bends straight lines by up to {px} pixels, and people are fitted as if it did not. To be exact, undistort the clip in the compositor and recover that.": "解析されたレンズは直線を最大 {px} ピクセル歪めますが、人物は歪みがないものとして合わせられます。正確にするには、コンポジターで歪みを取り除いたクリップから復元してください。",
     "Blender's default cube stood in the way and was hidden.": "Blender の初期の立方体が邪魔だったので隠しました。",
+    "The work is done by a separate program, the engine. It is not installed yet.": "処理は別のプログラム「エンジン」が行います。まだインストールされていません。",
 }

@@ -168,4 +168,5 @@ MESSAGES = {
     "Joints off by {px} px ({percent} %)": "관절 오차 {px} px ({percent} %)",
     "The solved lens bends straight lines by up to {px} pixels, and people are fitted as if it did not. To be exact, undistort the clip in the compositor and recover that.": "해결된 렌즈는 직선을 최대 {px}픽셀 휘게 하지만, 사람은 왜곡이 없는 것으로 맞춰집니다. 정확히 하려면 컴포지터에서 왜곡을 없앤 클립으로 복원하세요.",
     "Blender's default cube stood in the way and was hidden.": "Blender의 기본 큐브가 가려서 숨겼습니다.",
+    "The work is done by a separate program, the engine. It is not installed yet.": "작업은 별도의 프로그램인 엔진이 합니다. 아직 설치되지 않았습니다.",
 }

@@ -168,4 +168,5 @@ MESSAGES = {
     "Joints off by {px} px ({percent} %)": "关节偏差 {px} px（{percent} %）",
     "The solved lens bends straight lines by up to {px} pixels, and people are fitted as if it did not. To be exact, undistort the clip in the compositor and recover that.": "解算出的镜头使直线最多弯曲 {px} 像素，而人物按没有畸变来拟合。要精确，请在合成器中去除片段的畸变，再从中恢复。",
     "Blender's default cube stood in the way and was hidden.": "Blender 的默认立方体挡住了人物，已将其隐藏。",
+    "The work is done by a separate program, the engine. It is not installed yet.": "工作由单独的程序“引擎”完成，它尚未安装。",
 }

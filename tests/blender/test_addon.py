@@ -326,6 +326,17 @@ def test_a_command_of_ones_own(bpy, told, expected):
     assert engine_command(told) == expected
 
 
+def test_a_missing_engine_is_known_before_anybody_presses_the_button(bpy, monkeypatch, tmp_path):
+    from recover_body.addon import engine_command
+
+    monkeypatch.delenv("RECOVER_BODY_ENGINE_PYTHON", raising=False)
+    monkeypatch.setenv("RECOVER_BODY_DATA", str(tmp_path))
+    monkeypatch.setattr(engine_command, "PACKAGE_ROOT", tmp_path)
+    monkeypatch.setattr(engine_command.sys, "executable", "")
+    assert engine_command.is_engine_missing()
+    assert not engine_command.is_engine_missing("ssh gpu-box recover-body serve")
+
+
 def test_a_python_of_ones_own(bpy):
     from recover_body.addon.engine_command import engine_command
 
