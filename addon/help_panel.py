@@ -76,9 +76,10 @@ class RECOVER_BODY_OT_copy_doctor(bpy.types.Operator):
 
 
 class RECOVER_BODY_OT_bug_report(_HelpOperator, bpy.types.Operator):
-    """Save a zip with what the doctor finds, the set-up's log and the last failure, for those who can help.
-    Names of people, machines, projects and files are taken out; no picture and nothing of the scene goes in"""
-
+    bl_description = (
+        "Save a zip with what the doctor finds, the set-up's log and the last failure, for those who can help. Names "
+        "of people, machines, projects and files are taken out; no picture and nothing of the scene goes in"
+    )
     bl_idname = "recover_body.bug_report"
     bl_label = "Save Bug Report"
 

@@ -87,9 +87,10 @@ class RECOVER_BODY_OT_refresh_models(_ModelsOperator, bpy.types.Operator):
 
 
 class RECOVER_BODY_OT_import_models(_ModelsOperator, bpy.types.Operator):
-    """Import downloaded weights or bodies: files, zips as they were downloaded, or a whole folder.
-    Files are recognised by what is in them, and checked before anything is replaced"""
-
+    bl_description = (
+        "Import downloaded weights or bodies: files, zips as they were downloaded, or a whole folder. Files are "
+        "recognised by what is in them, and checked before anything is replaced"
+    )
     bl_idname = "recover_body.import_models"
     bl_label = "Import Files"
 

@@ -199,10 +199,13 @@ def _draw_failure(box, context, job) -> None:
 def _progress_text(job, is_first: bool) -> str:
     progress = job.progress
     if progress is None:
-        return "Starting the engine" if is_first and jobs.engine_hello() is None else f"{job.title}: waiting"
+        is_starting = is_first and jobs.engine_hello() is None
+        return tr("Starting the engine") if is_starting else tr("{title}: waiting", title=job.title)
     words = progress.detail or progress.stage.capitalize()
     share = f"{100 * progress.fraction:.0f} %"
-    return f"{share}  {words}" if progress.eta_s is None else f"{share}  {words}, {_time_text(progress.eta_s)} to go"
+    if progress.eta_s is None:
+        return f"{share}  {words}"
+    return tr("{share}  {words}, {time} to go", share=share, words=words, time=_time_text(progress.eta_s))
 
 
 def _time_text(seconds: float) -> str:

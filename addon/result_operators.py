@@ -81,9 +81,10 @@ class RECOVER_BODY_OT_fit_bones(OnRig, bpy.types.Operator):
 
 
 class RECOVER_BODY_OT_snap_to_ground(OnRig, bpy.types.Operator):
-    """Move the root bone so that the lowest point of the body, in this frame, touches the floor (z = 0). Seen through
-    the camera, the character may then lie beside the picture"""
-
+    bl_description = (
+        "Move the root bone so that the lowest point of the body, in this frame, touches the floor (z = 0). Seen "
+        "through the camera, the character may then lie beside the picture"
+    )
     bl_idname = "recover_body.snap_to_ground"
     bl_label = "Snap to Ground"
     bl_options = {"REGISTER", "UNDO"}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every fixed text that the interface shows: labels of registered classes, and what their draw functions write.
+"""Every fixed text that the interface shows: labels of registered classes, what their draw functions write, and what is
+told about the panels' buttons when the pointer rests on them.
 
 Lower-case property names are not shown: they hold what the add-on remembers.
 """
@@ -29,7 +30,7 @@ _DRAWING = {
 def messages(bpy) -> dict[str, str]:
     """Message -> where it stands. The add-on must be registered."""
     found: dict[str, str] = {}
-    for text, where in (*_of_classes(bpy), *_of_drawing()):
+    for text, where in (*_of_classes(bpy), *_of_drawing(), *_tooltips(bpy)):
         if re.search(r"[A-Z]|[a-z] ", text):
             found.setdefault(text, where)
     return found
@@ -57,6 +58,44 @@ def _of_classes(bpy) -> Iterator[tuple[str, str]]:
             if prop.type == "ENUM":
                 for item in prop.enum_items_static:
                     yield item.name, f"{kind.__name__}.{prop.identifier}"
+
+
+def _tooltips(bpy) -> Iterator[tuple[str, str]]:
+    """What is told about the panels' buttons and fields when the pointer rests on them."""
+    for kind in (kind for module in _of_panels() for kind in module.CLASSES):
+        if issubclass(kind, bpy.types.Operator):
+            rna = getattr(bpy.ops.recover_body, kind.bl_idname.split(".")[1]).get_rna_type()
+            yield rna.description, kind.__name__
+        elif issubclass(kind, bpy.types.PropertyGroup):
+            rna = kind.bl_rna
+        else:
+            continue
+        inherited = set(rna.base.properties.keys()) if rna.base else set()
+        for prop in (each for each in rna.properties if each.identifier not in inherited):
+            if prop.is_hidden or not re.search("[A-Z]", prop.name) or not _is_own(kind, prop.identifier):
+                continue
+            yield prop.description, f"{kind.__name__}.{prop.identifier}"
+            for item in prop.enum_items_static if prop.type == "ENUM" else ():
+                yield item.description, f"{kind.__name__}.{prop.identifier}"
+
+
+def _of_panels() -> tuple:
+    from recover_body.addon import (
+        dropping,
+        export_operators,
+        motion_operators,
+        operators,
+        people_operators,
+        properties,
+        result_operators,
+        result_properties,
+        view_operators,
+    )
+
+    return (
+        *(dropping, export_operators, motion_operators, operators, people_operators, properties),
+        *(result_operators, result_properties, view_operators),
+    )
 
 
 def _is_own(kind, identifier: str) -> bool:
