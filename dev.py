@@ -60,6 +60,10 @@ SYSTEM_PACKAGES = {
 
 TEST_LIMIT_S = 1500  # a bpy process that cannot end must not hold up the caller for ever
 
+# Each test file in one process, with one thread: most tests wait for something, or are too small to be shared out.
+SIDE_BY_SIDE = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
 
 class Missing(Exception):
     """Something required is not on this machine: one sentence, and a remedy. Ends with exit code 3."""
@@ -87,15 +91,15 @@ class Environment:
 
 
 MAIN = Environment(
-    ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "smplx", "package")
+    ROOT / ".venv", ("tools", "torch", "train", "base", "blender", "demo", "onnx", "tests", "dev", "smplx", "package")
 )
-BLENDER_50 = Environment(ROOT / ".venv-bpy50", ("tools", "blender50", "package"))
-BLENDER_52 = Environment(ROOT / ".venv-bpy52", ("tools", "blender52", "package"), "3.13")
+BLENDER_50 = Environment(ROOT / ".venv-bpy50", ("tools", "blender50", "tests", "package"))
+BLENDER_52 = Environment(ROOT / ".venv-bpy52", ("tools", "blender52", "tests", "package"), "3.13")
 OTHER_BLENDERS = {"blender50": BLENDER_50, "blender52": BLENDER_52}
 """Layer -> the environment that is made for it alone: one process can hold only one Blender."""
 
 ENGINE_LAYERS = ("tools", "base", "package")
-MAIN_LAYERS = ("tools", "torch", "train", "base", "blender", "demo", "onnx", "dev", "package")
+MAIN_LAYERS = ("tools", "torch", "train", "base", "blender", "demo", "onnx", "tests", "dev", "package")
 EVERYTHING = (*MAIN_LAYERS, *OTHER_BLENDERS)
 
 
@@ -479,9 +483,10 @@ def test(options: argparse.Namespace) -> int:
         print(f"\n== tests on Blender {version} ==", flush=True)
         status = run_python(
             environment,
-            *("-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={report}", *targets, *options.pytest),
+            *("-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={report}", *SIDE_BY_SIDE, *targets, *options.pytest),
             limit_s=TEST_LIMIT_S,
             RECOVER_BODY_ENGINE_PYTHON=str(MAIN.python),
+            **ONE_THREAD,
         )
         results.append(status)
         closing.append(f"Blender {version}: {summary(report, status)}")
