@@ -31,7 +31,7 @@ def messages(bpy) -> dict[str, str]:
     """Message -> where it stands. The add-on must be registered."""
     found: dict[str, str] = {}
     for text, where in (*_of_classes(bpy), *_of_drawing(), *_tooltips(bpy)):
-        if re.search(r"[A-Z]|[a-z] ", text):
+        if re.search(r"[A-Z{]|[a-z] ", text):
             found.setdefault(text, where)
     return found
 
