@@ -47,6 +47,8 @@ MOMENT_S, DRAG = 0.12, 2.0
 LOWEST_WITHIN_S = 1.0
 BREAK_S, SAME_PLACE_M = 0.7, 0.10
 """Whose foot is back within this time and distance, never having been high, never took it away."""
+LONGEST_HIDDEN_S, LEAKS_S = 2.0, 0.15
+"""Whoever is hidden for longer may have taken a step; and so far smoothing spreads what a hidden limb seems to do."""
 CHAIR_M = 0.65
 """A seat is no higher than this above the ground, and there the thighs must be nearer to level than to upright."""
 _SOLE_VERTICES = 12
@@ -145,13 +147,27 @@ def find_contacts(motion: PlacedMotion, ground_known: bool) -> np.ndarray:
             found[:, number] |= _hysteresis(speed[:, number], above_lowest[:, number], times_s, ON_STEP)
         if limits is FOOT:
             low = np.minimum(high, above_lowest[:, number]) < limits.end_m
-            found[:, number] = _unbroken(found[:, number], points[:, number], low, motion)
+            found[:, number] = unbroken(found[:, number], points[:, number], low, motion)
     return found
 
 
-def _unbroken(found: np.ndarray, points: np.ndarray, low: np.ndarray, motion: PlacedMotion) -> np.ndarray:
-    """(T,) contacts that go on where a foot was low (T,) throughout and is back at once where it was: it was only seen
-    badly for a moment, as when something passes before it. points (T, 3)."""
+def through_hidden_moments(found: np.ndarray, hidden: np.ndarray, motion: PlacedMotion) -> np.ndarray:
+    """(T, 7) contacts in which feet that were down before they were `hidden` (T, 4) bool for a moment, and are back in
+    the same place after it, stay down: where they seem to be meanwhile tells nothing."""
+    whole, points = found.copy(), places(motion)
+    for number in range(*FEET.indices(found.shape[1])):
+        unknown = _within_s(hidden[:, number], motion.times_s, LEAKS_S)
+        seen = found[:, number] & ~unknown
+        calm = unknown | found[:, number]
+        whole[:, number] |= unbroken(seen, points[:, number], calm, motion, LONGEST_HIDDEN_S)
+    return whole
+
+
+def unbroken(
+    found: np.ndarray, points: np.ndarray, calm: np.ndarray, motion: PlacedMotion, longest_s: float = BREAK_S
+) -> np.ndarray:
+    """(T,) contacts that go on where it was `calm` (T,) throughout and a foot is back at once where it was, as when it
+    was only seen badly because something passed before it. points (T, 3)."""
     whole, times_s = found.copy(), motion.times_s
     rays = points - motion.eye
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
@@ -161,8 +177,16 @@ def _unbroken(found: np.ndarray, points: np.ndarray, low: np.ndarray, motion: Pl
         back = points[after][times_s[after] < times_s[after.start] + BREAK_S]
         moved, ray = np.median(back, 0) - np.median(left, 0), rays[after.start]
         is_back = np.linalg.norm(moved - (1 - ALONG_RAY) * (moved @ ray) * ray) < SAME_PLACE_M
-        whole[between] = is_back and low[between].all() and _lasts_s(between, times_s) < BREAK_S
+        whole[between] = is_back and calm[between].all() and _lasts_s(between, times_s) < longest_s
     return whole
+
+
+def _within_s(flags: np.ndarray, times_s: np.ndarray, reach_s: float) -> np.ndarray:
+    """(T,) bool, what lies within so many seconds of a flag."""
+    near = flags.copy()
+    for part in runs(flags):
+        near |= (times_s >= times_s[part.start] - reach_s) & (times_s <= times_s[part.stop - 1] + reach_s)
+    return near
 
 
 def _above_seat(motion: PlacedMotion, height: np.ndarray) -> np.ndarray:

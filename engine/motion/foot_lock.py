@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...models.rotations import matrix_to_rotvec, rotation_between
-from .contacts import FEET, places, runs, speeds
+from .contacts import FEET, places, runs, speeds, unbroken
 from .leg_ik import LEGS, move_ankles
 from .placed import PlacedMotion
 from .root_path import root_shift
@@ -39,7 +39,7 @@ def lock_feet(motion: PlacedMotion, contacts: np.ndarray, on_ground: bool) -> Pl
     # What is rather quick may be on its way already: it would drag the root along.
     seen = places(motion)[:, FEET]
     surely = touching / (1 + np.square(speeds(seen, motion) / SURE_M_S)) ** 2
-    heights, stands = _heights(seen[..., 2], touching, on_ground), _stands(touching, motion.times_s)
+    heights, stands = _heights(seen[..., 2], touching, on_ground), _stands(touching, seen, motion)
     for _ in range(ROUNDS):
         points = places(motion)[:, FEET]
         anchors = np.stack([_anchors(points[:, n], touching[:, n], heights[:, n]) for n in range(points.shape[1])], 1)
@@ -58,9 +58,15 @@ def _heights(z: np.ndarray, touching: np.ndarray, on_ground: bool) -> np.ndarray
     return heights
 
 
-def _stands(touching: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """(T,) bool, where both feet have touched for a while and will go on to."""
-    both = touching[:, :2].any(1) & touching[:, 2:].any(1)
+def _stands(touching: np.ndarray, points: np.ndarray, motion: PlacedMotion) -> np.ndarray:
+    """(T,) bool, where both feet have touched for a while and will go on to; points (T, 4, 3).
+
+    While one foot stays, the other may tap, or be seen badly, for a moment.
+    """
+    times_s, feet = motion.times_s, (slice(0, 2), slice(2, 4))
+    left, right = (touching[:, foot].any(1) for foot in feet)
+    both = unbroken(left, points[:, feet[0]].mean(1), right, motion)
+    both &= unbroken(right, points[:, feet[1]].mean(1), left, motion)
     stands = np.zeros(len(both), bool)
     for part in runs(both):
         first = times_s[part.start] + (STANDS_S if part.start else 0.0)

@@ -18,9 +18,10 @@ from ...wire.motion import CONTACT_NAMES, MotionOptions
 from ...wire.take import CameraTrack
 from .. import world
 from ..backends.base import BodyTrack
-from .contacts import FEET, KNEES, find_contacts, places
+from .contacts import FEET, KNEES, find_contacts, places, through_hidden_moments
 from .foot_lock import lock_feet
 from .gaps import fill_vectors, gaps
+from .glimpses import feet_hidden_for_a_moment
 from .ground import Ground, find_ground
 from .placed import PlacedMotion, back_to_track, joined, placed, split, with_frames_between
 from .smooth import smooth_motion, smooth_vectors
@@ -117,11 +118,13 @@ class _Moving:
     def contacts(self, ground_known: bool, camera: CameraTrack, T_world_camera: np.ndarray) -> list[np.ndarray]:
         """(T, 7) bool for each part: of what the picture shows."""
         found, frames = [], np.flatnonzero(self.track.present)
+        hidden = feet_hidden_for_a_moment(self.track, self.times_s)
         for part in self.parts:
             rows, frames = frames[: len(part.times_s)], frames[len(part.times_s) :]
             shown = in_picture(places(part), camera, T_world_camera, rows)
             shown[:, FEET] &= ~self.track.joint_inferred[rows][:, KNEES]
-            found.append(find_contacts(part, ground_known) & shown)
+            seen = find_contacts(part, ground_known) & shown
+            found.append(through_hidden_moments(seen, hidden[rows], part))
         return found
 
     def locked(self, contacts: list[np.ndarray], on_ground: bool) -> _Moving:

@@ -19,9 +19,12 @@ as many times more as it is farther away than this."""
 ACCELERATION_SIGMA = 0.5
 """Metres per second squared that the correction may add."""
 SLIDE_SIGMA_M_S = 0.1
-SWAY_SIGMA_M_S = 0.003
+SWAY_SIGMA_M = 0.001
+"""How far along the ray somebody who stands may have wandered after a second; by the square root of the time."""
 PLACE_SIGMA_M, HEIGHT_SIGMA_M = 0.03, 0.01
 """How well legs tell where the pelvis is from where a foot stands, and from the ground."""
+REPEATS_S = 0.2
+"""For so long they repeat one mistake, and all their frames tell no more than one."""
 
 
 def root_shift(
@@ -39,12 +42,13 @@ def root_shift(
     depth = np.maximum(np.linalg.norm(rays, axis=1), ALONG_SHARE)[:, None, None]
     along = rays[:, :, None] * rays[:, None] / depth**2
     diagonal[:count] = (np.eye(3) - along + along * (ALONG_SHARE / depth) ** 2) / ACROSS_SIGMA_M**2
-    lying = weights[..., None] / np.square([PLACE_SIGMA_M, PLACE_SIGMA_M, HEIGHT_SIGMA_M])
+    dt = np.diff(motion.times_s)
+    told = min(1.0, float(np.median(dt)) / REPEATS_S)
+    lying = told * weights[..., None] / np.square([PLACE_SIGMA_M, PLACE_SIGMA_M, HEIGHT_SIGMA_M])
     diagonal[:count, range(3), range(3)] += lying.sum(1)
     right[:count] += (lying * np.where(weights[..., None] > 0, anchors - points, 0.0)).sum(1)
     hessian.add(0, diagonal)
     # Standing still: between two frames a touching point moves by nothing, the shift included.
-    dt = np.diff(motion.times_s)
     both = np.minimum(weights[1:], weights[:-1]) / (SLIDE_SIGMA_M_S * dt[:, None]) ** 2
     pull = both.sum(1)[:, None, None] * np.eye(3)
     moved = (both[..., None] * np.diff(points, axis=0)).sum(1)
@@ -52,7 +56,7 @@ def root_shift(
     right[: count - 1] += moved
     right[1:count] -= moved
     # Who stands does not sway along the ray, where only a camera's doubt moves.
-    held = (stands[1:] & stands[:-1])[:, None, None] * along[1:] / np.square(SWAY_SIGMA_M_S * dt)[:, None, None]
+    held = (stands[1:] & stands[:-1])[:, None, None] * along[1:] / (SWAY_SIGMA_M**2 * dt)[:, None, None]
     swayed = (held @ np.diff(motion.pelvis, axis=0)[..., None])[..., 0]
     hessian.couple(0, 1, held)
     right[: count - 1] += swayed

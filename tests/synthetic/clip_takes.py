@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,8 +26,12 @@ from .poses import Clip, load_clips
 from .scenes import Camera
 from .sightings import sightings
 
-VERSION = 1
-"""Raise it whenever labels, mistakes or the fit change what is kept."""
+LABEL_VERSION = 1
+"""Raise it to have people move anew: planting their feet is the engine's own work, so labels outlast its changes."""
+_MADE_BY = ("engine/fit", "engine/motion/sides.py", "engine/backends/landmarks_clip.py", "engine/cameras.py")
+_MADE_BY += ("models/body", "models/body_model.py", "models/landmark_lifter.py", "models/pose_prior.py")
+_MADE_BY += ("tests/synthetic/clip_takes.py", "tests/synthetic/clips.py", "tests/synthetic/sightings.py")
+"""What a kept recovery depends on, beside its label: whenever one of these files changes, it is made anew."""
 MOVING = {
     "walk": ("walking_1", slice(0, 86), 5.0, None),
     "walk slowly": ("walking_2", slice(0, 120), 5.0, None),
@@ -74,22 +79,46 @@ def label_of(name: str, seed: int, seconds: float = 60.0) -> Label:
 def labelled(name: str, seed: int = 1, seconds: float = 60.0, alone: bool = True) -> Labelled:
     """A clip of `MOVING` or `STANDING`, from the cache or made now (minutes for the long ones).
 
-    Labels are kept with what was made of them: planting their feet is the engine's own work, which may change.
+    Kept recoveries belong to the code that made them, labels do not.
     """
-    stem = CACHE / "clips" / f"{name.replace(' ', '-')}.{VERSION}.{seed}.{seconds:g}"
-    kept, truth, single = (Path(f"{stem}.{ending}.npz") for ending in ("take", "label", "alone"))
-    if not (kept.exists() and truth.exists()):
+    folder, stem = CACHE / "clips", f"{name.replace(' ', '-')}.{seed}.{seconds:g}"
+    truth = folder / f"{stem}.label.{LABEL_VERSION}.npz"
+    kept, single = (folder / f"{stem}.{what}.{_code()}.npz" for what in ("take", "alone"))
+    if not truth.exists():
         made = label_of(name, seed, seconds)
-        write_take(kept, recover_label(made, seed))
+        folder.mkdir(parents=True, exist_ok=True)
         np.savez(truth, **_packed(made))
     label = read_label(truth)
-    if alone and not single.exists():
-        frames, joints, focal_px = recover_alone(label, seed)
-        np.savez(single, frames=frames, joints=joints, focal_px=focal_px)
+    if not kept.exists():
+        _forget(folder, f"{stem}.take.*")
+        write_take(kept, recover_label(label, seed))
     if not alone:
         return Labelled(label, read_take(kept), np.zeros(0, int), np.zeros((0, 22, 3)), np.zeros(0))
+    if not single.exists():
+        _forget(folder, f"{stem}.alone.*")
+        frames, joints, focal_px = recover_alone(label, seed)
+        np.savez(single, frames=frames, joints=joints, focal_px=focal_px)
     with np.load(single) as data:
         return Labelled(label, read_take(kept), data["frames"], data["joints"], data["focal_px"])
+
+
+@cache
+def _code() -> str:
+    """A short hash of everything in `_MADE_BY`."""
+    digest, root = hashlib.sha256(), Path(__file__).resolve().parents[2]
+    for place in _MADE_BY:
+        path = root / place
+        files = [path] if path.is_file() else (p for p in path.rglob("*") if p.suffix in (".py", ".npz", ".toml"))
+        for file in sorted(files):
+            digest.update(f"{file.relative_to(root)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _forget(folder: Path, pattern: str) -> None:
+    """What older code made."""
+    for path in folder.glob(pattern):
+        path.unlink()
 
 
 def _packed(label: Label) -> dict:

@@ -18,6 +18,7 @@ from recover_body.engine.masks import PackedMask
 from recover_body.engine.mediapipe_graphs import Details, Region
 from recover_body.engine.motion.sides import MIRROR
 from recover_body.engine.raster import silhouette
+from recover_body.models.rotations import rotation_between
 from recover_body.wire.frames import project
 
 from .clips import HEIGHT, WIDTH, Label
@@ -68,7 +69,7 @@ def sightings(label: Label, seed: int, mistakes: Mistakes = Mistakes()) -> list[
     share = mistakes.bias * rng.normal(0, 1, (1, *shape[1:])) + mistakes.jitter * rng.normal(0, 1, shape)
     share = share + mistakes.wander * _wandering(rng, shape, mistakes.wander_s * label.fps)
     points_px = points_px + share * size_px[:, None, None] * worse[..., None]
-    metric = points_cam - points_cam[:, 23:25].mean(1, keepdims=True)
+    metric = _as_seen_straight_on(points_cam)
     off_m = mistakes.metric_bias_m * rng.normal(0, 1, (1, *metric.shape[1:]))
     off_m = off_m + mistakes.metric_jitter_m * rng.normal(0, 1, metric.shape)
     off_m = off_m + mistakes.metric_wander_m * _wandering(rng, metric.shape, mistakes.wander_s * label.fps)
@@ -93,6 +94,14 @@ def sightings(label: Label, seed: int, mistakes: Mistakes = Mistakes()) -> list[
             )
         )
     return found
+
+
+def _as_seen_straight_on(points_cam: np.ndarray) -> np.ndarray:
+    """(F, 33, 3) about the hips, as by a camera that looks straight at them: the detector knows nothing but its cut of
+    the picture, where whoever stands at the edge of a wide lens' picture seems turned."""
+    middle = points_cam[:, 23:25].mean(1)
+    R_straight_cam = rotation_between(middle, np.array([0.0, 0.0, 1.0]))
+    return (points_cam - middle[:, None]) @ R_straight_cam.swapaxes(1, 2)
 
 
 def _landmarks_cam(label: Label) -> np.ndarray:
