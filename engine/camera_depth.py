@@ -123,6 +123,13 @@ def placed_fit(
     return replace(refined, fit=replace(refined.fit, certainty=fit.certainty))
 
 
+def is_asked_of_clip(request: RecoverRequest, depths_m: np.ndarray | None) -> bool:
+    """Whether depth is to tell a clip's camera; `depths_m` (K,) where the backend's own network tells it."""
+    if request.given_camera is not None or request.camera_from == "fit":
+        return False
+    return depths_m is not None or request.camera_from == "blade"
+
+
 def clip_camera(
     request: RecoverRequest,
     footage: Footage,
@@ -132,15 +139,13 @@ def clip_camera(
     believe: Believe,
     camera: Pinhole,
     depths_m: np.ndarray | None = None,
-) -> tuple[Pinhole, np.ndarray, tuple[str, ...]] | None:
+) -> tuple[Pinhole, np.ndarray, tuple[str, ...]]:
     """The shot's camera, betas (K, 10) of the K sightings `rows` in key frames `at` (K,), and notes.
 
-    None where the request gives it, or wants it from landmarks and outlines. Raises BadRequest.
+    Raises BadRequest.
     """
-    if depths_m is None and request.camera_from == "blade":
+    if depths_m is None:
         depths_m = _depths_in(footage, at, rows)
-    if depths_m is None or request.camera_from == "fit" or request.given_camera is not None:
-        return None
     if request.camera_solver == "published":
         raise BadRequest("The published camera solver works on stills only.", "Leave --camera-solver out for a clip.")
     masks = Masks(rows)

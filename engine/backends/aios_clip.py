@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AiOS and BLADE on clips: follow everybody, look at every frame, then fit each person's frames together.
+"""AiOS and BLADE on clips: what they do in their own way, see `clip_path`.
 
 As `neural_clip`; the network also knows hands, jaw and, if it is BLADE, how far away everybody is.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,26 +17,19 @@ from ...wire.messages import RecoverRequest
 from .. import camera_depth, rtm
 from ..camera_refine import HeldFit
 from ..cameras import Pinhole
-from ..chosen import pick_tracks
 from ..fit.body_fit import Fit
-from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS, fit_clip
-from ..fit.close_ups import CloseUps, fit_close_ups
-from ..fit.key_fit import agreed_camera
-from ..fit.observations import Masks, observations
-from ..fit.temporal import Motion
+from ..fit.close_ups import CloseUps
+from ..fit.observations import observations
 from ..follow import Sighting
-from ..follow_clip import follow_footage
 from ..frames import Footage
-from ..motion.sides import with_sides_put_right
 from ..track import Track
 from .aios_answer import Answer, believed, smplx_body, with_own_hands_and_jaw
 from .aios_common import WholeBodyBackend, is_alone_and_large
-from .base import Bodies, Report
-from .landmarks_clip import KEYS, KEYS_PER_PERSON, clip_notes, clip_track, key_frames, told_drift_px
+from .base import Bodies, BodyTrack
+from .clip_path import Keys, Person
+from .held_clip import agreed_on, fit_window_held
 from .neural import with_network_confidence
 
-_FOLLOWED, _LOOKED = 0.15, 0.8
-"""Shares of the work done after following, and after the network has looked."""
 TOGETHER = 16
 """People whose pictures are kept in memory until the network is asked, over neighbouring frames."""
 
@@ -50,60 +42,78 @@ class Looked(Sighting):
     """One row."""
 
 
-def recover_clip(
-    backend: WholeBodyBackend, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report
-) -> Bodies:
-    """Everybody in a clip."""
-    count = len(footage.images)
-    times_s = footage.times_s
-    followed = follow_footage(footage, request, lambda done, words: report("detect", _FOLLOWED * done, words))
-    tracks = pick_tracks(followed.tracks, footage.frame_numbers, request)
-    if not tracks:
-        return Bodies((), camera)
-    frames = [np.array(sorted(track.sightings)) for track in tracks]
-    looked = _look(backend, footage, tracks, report)
-    put_right = (with_sides_put_right(list(rows), times_s[at]) for rows, at in zip(looked, frames, strict=True))
-    people = [cast(list[Looked], rows) for rows in put_right]
-    report("camera", _LOOKED, "fitting camera and bodies to the clip")
-    smplx = smplx_body()
-    camera, shapes, notes = _camera_and_shapes(people, frames, footage, camera, request, smplx)
+@dataclass(frozen=True)
+class WholeBodyWay:
+    """The network looks at everybody in every frame; see `aios_common` for the same in stills."""
 
-    bodies = []
-    for number, (sightings, at, betas) in enumerate(zip(people, frames, shapes, strict=True)):
+    backend: WholeBodyBackend
+    request: RecoverRequest
+    smplx: BodyModel | None = field(default_factory=smplx_body)
+    followed = 0.15
+    looked = 0.8
 
-        def tell(done: float, number: int = number) -> None:
-            report("fit", _LOOKED + (1 - _LOOKED) * (number + done) / len(people), f"person {number + 1}")
+    def look(self, footage: Footage, tracks: list[Track], tell) -> list[list[Sighting]]:
+        """Everybody in every frame through the network, several frames at a time."""
+        looked: list[list[Sighting]] = [[] for _ in tracks]
+        in_whole = is_alone_and_large([list(t.sightings.values()) for t in tracks], footage.width, footage.height)
+        waiting: list[tuple[list[tuple[int, Sighting]], Any]] = []
+        whole, done = sum(len(track.sightings) for track in tracks), 0
+        for here, image in _frames(footage, tracks):
+            surer = rtm.with_points(image, [sighting for _, sighting in here])
+            here = [(person, sighting) for (person, _), sighting in zip(here, surer, strict=True)]
+            waiting.append((here, self.backend.prepare(image, surer, in_whole)))
+            done += len(here)
+            if sum(len(people) for people, _ in waiting) >= TOGETHER or done == whole:
+                tell(done / whole, f"{done} of {whole} views")
+                answers = self.backend.ask([prepared for _, prepared in waiting])
+                for (people, _), answer in zip(waiting, answers, strict=True):
+                    for row, (person, sighting) in enumerate(people):
+                        known = {each.name: getattr(sighting, each.name) for each in fields(Sighting)}
+                        looked[person].append(Looked(**known, answer=answer.rows(slice(row, row + 1))))
+                waiting.clear()
+        return looked
 
-        window = partial(_fit_window, smplx)
-        fitted = fit_clip(sightings, times_s[at], camera.rows(at), betas, request.body, tell, window)
-        track = with_network_confidence(clip_track(count, at, sightings, fitted, betas, request.body), request.body)
-        note = f"In frame {footage.frame_numbers[at[0]]}: {backend.own_words(sightings[0].answer, 0)}"
-        bodies.append(replace(track, notes=(*track.notes, note)))
-    told = (*notes, *clip_notes(footage, followed, camera))
-    recovered = backend.bodies(tuple(bodies), camera, smplx, request.body, told)
-    return replace(recovered, drift_px=told_drift_px(followed, camera))
+    def depths_m(self, keys: Keys) -> np.ndarray | None:
+        depths_m = _answer(keys.rows).depth_m
+        return None if np.isnan(depths_m).any() else depths_m
+
+    def believing(self, keys: Keys, camera: Pinhole) -> camera_depth.Believe:
+        answer, seen = _answer(keys.rows), observations(keys.rows, camera, keys.heights_m)
+        return lambda candidate: believed(answer, seen, candidate, self.request.body, self.smplx)
+
+    def agree(self, keys: Keys, camera: Pinhole, keep_camera: bool) -> tuple[Pinhole, np.ndarray]:
+        seen = observations(keys.rows, camera, keys.heights_m, keep_camera)
+        return agreed_on(
+            HeldFit(seen, self.believing(keys, camera)(camera), self.request.body), keys, camera, keep_camera
+        )
+
+    def fit_window(
+        self,
+        people: Sequence[Sighting],
+        times_s: np.ndarray,
+        camera: Pinhole,
+        betas: np.ndarray,
+        body_name: str,
+        rough: bool = False,
+    ) -> tuple[Fit, CloseUps]:
+        answer, shapes = _answer(people), np.tile(betas, (len(people), 1))
+        seen = observations(people, camera, np.full(len(people), np.nan), keep_focal=True)
+        held = HeldFit(seen, believed(answer, seen, camera, body_name, self.smplx, shapes), body_name, shapes)
+        fit, close_ups = fit_window_held(held, people, times_s, camera, body_name, rough)
+        return fit, with_own_hands_and_jaw(close_ups, answer, body_name, self.smplx)
+
+    def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
+        own = self.backend.own_words(_answer(person.sightings[:1]), 0)
+        note = f"In frame {footage.frame_numbers[person.frames[0]]}: {own}"
+        return replace(with_network_confidence(track, self.request.body), notes=(*track.notes, note))
+
+    def bodies(self, tracks: tuple[BodyTrack, ...], camera: Pinhole, notes: tuple[str, ...]) -> Bodies:
+        return self.backend.bodies(tracks, camera, self.smplx, self.request.body, notes)
 
 
-def _look(backend: WholeBodyBackend, footage: Footage, tracks: list[Track], report: Report) -> list[list[Looked]]:
-    """Everybody in every frame through the network, several frames at a time; for each track its sightings in order."""
-    looked: list[list[Looked]] = [[] for _ in tracks]
-    in_whole = is_alone_and_large([list(t.sightings.values()) for t in tracks], footage.width, footage.height)
-    waiting: list[tuple[list[tuple[int, Sighting]], Any]] = []
-    whole, done = sum(len(track.sightings) for track in tracks), 0
-    for here, image in _frames(footage, tracks):
-        surer = rtm.with_points(image, [sighting for _, sighting in here])
-        here = [(person, sighting) for (person, _), sighting in zip(here, surer, strict=True)]
-        waiting.append((here, backend.prepare(image, surer, in_whole)))
-        done += len(here)
-        if sum(len(people) for people, _ in waiting) >= TOGETHER or done == whole:
-            report("network", _FOLLOWED + (_LOOKED - _FOLLOWED) * done / whole, f"{done} of {whole} views")
-            answers = backend.ask([prepared for _, prepared in waiting])
-            for (people, _), answer in zip(waiting, answers, strict=True):
-                for row, (person, sighting) in enumerate(people):
-                    known = {each.name: getattr(sighting, each.name) for each in fields(Sighting)}
-                    looked[person].append(Looked(**known, answer=answer.rows(slice(row, row + 1))))
-            waiting.clear()
-    return looked
+def _answer(rows: Sequence[Sighting]) -> Answer:
+    """The network's words on all rows."""
+    return Answer.joined([row.answer for row in cast(Sequence[Looked], rows)])
 
 
 def _frames(footage: Footage, tracks: list[Track]) -> Iterator[tuple[list[tuple[int, Sighting]], np.ndarray]]:
@@ -112,59 +122,3 @@ def _frames(footage: Footage, tracks: list[Track]) -> Iterator[tuple[list[tuple[
         here = [(person, track.sightings[index]) for person, track in enumerate(tracks) if index in track.sightings]
         if here and image is not None:
             yield here, image
-
-
-def _camera_and_shapes(
-    people: list[list[Looked]],
-    frames: list[np.ndarray],
-    footage: Footage,
-    camera: Pinhole,
-    request: RecoverRequest,
-    smplx: BodyModel | None,
-) -> tuple[Pinhole, list[np.ndarray], tuple[str, ...]]:
-    """The shot's camera, and everybody's betas (10,), from everybody's key frames; and what is to be said of it."""
-    each = max(2, min(KEYS_PER_PERSON, KEYS // len(people)))
-    chosen = [key_frames(sightings, each) for sightings in people]
-    whose = np.repeat(np.arange(len(people)), [len(keys) for keys in chosen])
-    rows = [sightings[i] for sightings, keys in zip(people, chosen, strict=True) for i in keys]
-    at = np.concatenate([own[keys] for own, keys in zip(frames, chosen, strict=True)])
-    heights_m = np.where(whose == 0, np.nan if request.height_m is None else request.height_m, np.nan)
-    answer, seen = Answer.joined([row.answer for row in rows]), observations(rows, camera.rows(at), heights_m)
-
-    def believe(candidate: Pinhole):
-        return believed(answer, seen, candidate, request.body, smplx)
-
-    depths_m = None if np.isnan(answer.depth_m).any() else answer.depth_m
-    solved = camera_depth.clip_camera(request, footage, at, rows, seen, believe, camera, depths_m)
-    notes: tuple[str, ...] = ()
-    if solved is None:
-        held = HeldFit(seen, believe(camera.rows(at)), request.body)
-        if not camera.is_known:
-            camera = agreed_camera(camera, held.outcome(held.near(held.start())), whose)
-        boxes_px, focals_px = np.array([row.box_px for row in rows]), camera.rows(at).focals_px(len(rows))
-        betas = held.on_picture(held.start(), focals_px, Masks(rows), boxes_px).betas
-    else:
-        camera, betas, notes = solved
-    return camera, [np.median(betas[whose == person], 0) for person in range(len(people))], notes
-
-
-def _fit_window(
-    smplx: BodyModel | None,
-    people: Sequence[Looked],
-    times_s: np.ndarray,
-    camera: Pinhole,
-    betas: np.ndarray,
-    body_name: str,
-) -> tuple[Fit, CloseUps]:
-    """One person's frames together, the shape being known."""
-    count = len(people)
-    seen = observations(people, camera, np.full(count, np.nan), keep_focal=True)
-    answer = Answer.joined([person.answer for person in people])
-    shapes = np.tile(betas, (count, 1))
-    known = believed(answer, seen, camera, body_name, smplx, shapes)
-    held = HeldFit(seen, known, body_name, shapes)
-    motion, boxes_px = Motion(times_s, camera.places(count)), np.array([person.box_px for person in people])
-    state, _ = held.with_motion(held.near(held.start()), motion, LANDMARK_STEPS)
-    state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
-    close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)
-    return held.result(state, system), with_own_hands_and_jaw(close_ups, answer, body_name, smplx)

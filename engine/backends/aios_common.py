@@ -23,6 +23,7 @@ from ..follow import Sighting
 from ..frames import Footage
 from .aios_answer import SMPLX_BODY, Answer, believed, is_own_body, smplx_body, with_own_hands_and_jaw
 from .base import Bodies, BodyTrack, Report
+from .clip_path import recover_clip
 from .imported import lacking
 from .landmarks_common import hidden_limbs, still_track, with_close_ups
 from .neural import GUESS_CONFIDENCE, NETWORK_CONFIDENCE, shown
@@ -65,9 +66,9 @@ class WholeBodyBackend:
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
         """Find everybody, look, place through the camera that depth or perspective tell, refine."""
         if len(footage.images) > 1:
-            from .aios_clip import recover_clip
+            from .aios_clip import WholeBodyWay
 
-            return recover_clip(self, footage, camera, request, report)
+            return recover_clip(WholeBodyWay(self, request), footage, camera, request, report)
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
         if image is None:

@@ -16,7 +16,8 @@ from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes, fit_keys
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
-from .landmarks_clip import recover_clip
+from .clip_path import recover_clip
+from .landmarks_clip import LandmarksWay
 from .landmarks_common import CERTAIN, hidden_limbs, still_track, with_close_ups
 
 
@@ -35,7 +36,7 @@ class LandmarksBackend:
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
         """Detect and follow, fit key frames with a free focal length, agree on it and on the shapes, fit the rest."""
         if len(footage.images) > 1:
-            return recover_clip(footage, camera, request, report)
+            return recover_clip(LandmarksWay(request, report), footage, camera, request, report)
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
         if image is None:

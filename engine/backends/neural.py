@@ -33,6 +33,7 @@ from ..fit.observations import Masks, observations
 from ..fit.points import LANDMARK_NAMES
 from ..frames import Footage
 from .base import Bodies, BodyTrack, Report
+from .clip_path import recover_clip
 from .landmarks_common import hidden_limbs, still_track, with_close_ups
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ class CropNetworkBackend:
     def recover(self, footage: Footage, camera: Pinhole, request: RecoverRequest, report: Report) -> Bodies:
         """Detect, look at everybody's crop, carry the answers over to the free body, refine."""
         if len(footage.images) > 1:
-            from .neural_clip import recover_clip
+            from .neural_clip import CropWay
 
-            return recover_clip(self, footage, camera, request, report)
+            return recover_clip(CropWay(self, request), footage, camera, request, report)
         report("detect", 0.0, "looking for people")
         (image,) = footage.images
         if image is None:

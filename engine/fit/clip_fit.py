@@ -16,7 +16,7 @@ from ..cameras import Pinhole
 from ..follow import Sighting
 from ..motion.gaps import fill_rotations, fill_vectors
 from .body_fit import BodyFit, Fit
-from .close_ups import FINGERS, CloseUps, fit_close_ups
+from .close_ups import FINGERS, CloseUps, fit_close_ups, relaxed
 from .kinematics import BODY_JOINTS, State
 from .observations import Masks, observations
 from .temporal import Motion
@@ -81,14 +81,21 @@ def fit_clip(
 
 
 def fit_window_by_landmarks(
-    people: Sequence[Sighting], times_s: np.ndarray, camera: Pinhole, betas: np.ndarray, body_name: str
+    people: Sequence[Sighting],
+    times_s: np.ndarray,
+    camera: Pinhole,
+    betas: np.ndarray,
+    body_name: str,
+    rough: bool = False,
 ) -> tuple[Fit, CloseUps]:
-    """The built-in backend's way."""
+    """The built-in backend's way; `rough` leaves outlines, hands and faces out."""
     count = len(people)
     seen = observations(people, camera, np.full(count, np.nan), keep_focal=True)
     problem, motion = BodyFit(seen, body_name, np.tile(betas, (count, 1))), Motion(times_s, camera.places(count))
     state = _start(people, camera, betas, body_name)
-    state, _ = problem.with_motion(state, motion, LANDMARK_STEPS)
+    state, system = problem.with_motion(state, motion, LANDMARK_STEPS)
+    if rough:
+        return problem.result(state, system), relaxed(count, body_name)
     boxes_px, masks = np.array([person.box_px for person in people]), Masks(people)
     state, system = problem.with_motion(state, motion, SILHOUETTE_STEPS, masks, boxes_px)
     close_ups = fit_close_ups(seen.details, problem.skeleton.pose(state), body_name)

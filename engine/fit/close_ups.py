@@ -33,9 +33,8 @@ class CloseUps:
 
 def fit_close_ups(details: tuple[Details, ...], posed: Posed, body_name: str) -> CloseUps:
     """Fit what was seen of hands and faces; `posed` says where wrists are and how they are turned."""
-    count = len(details)
-    pose = np.tile(relaxed_hands(load_body(body_name)), (count, 1, 1)).astype(np.float64)
-    seen, expression = np.zeros(pose.shape[:2], bool), np.zeros((count, 10))
+    nothing = relaxed(len(details), body_name)
+    pose, seen, expression = nothing.pose, nothing.seen, nothing.expression
     hands = [
         (row, side, points)
         for row, person in enumerate(details)
@@ -56,3 +55,9 @@ def fit_close_ups(details: tuple[Details, ...], posed: Posed, body_name: str) ->
             pose[row, JAW], pose[row, EYES], expression[row] = face.jaw, face.eyes, face.expression
             seen[row, BODY_JOINTS:25] = True
     return CloseUps(pose, seen, expression)
+
+
+def relaxed(count: int, body_name: str) -> CloseUps:
+    """What is taken for `count` people of whose hands and faces nothing was seen."""
+    pose = np.tile(relaxed_hands(load_body(body_name)), (count, 1, 1)).astype(np.float64)
+    return CloseUps(pose, np.zeros(pose.shape[:2], bool), np.zeros((count, 10)))

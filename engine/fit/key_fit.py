@@ -43,14 +43,19 @@ def fit_keys(
     camera: Pinhole,
     request: RecoverRequest,
     report: Report,
+    keep_camera: bool = False,
 ) -> KeyFit:
-    """Fit a row for each sighting; `whose` (B,) numbers the people, largest first."""
+    """Fit a row for each sighting; `whose` (B,) numbers the people, largest first.
+
+    A camera that is known, or to be kept, stays as it is.
+    """
+    keep_camera = keep_camera or camera.is_known
     heights_m = np.full(len(sightings), np.nan)
     if request.height_m is not None:
         heights_m[whose == 0] = request.height_m  # the typed height is the largest person's
-    problem = BodyFit(observations(sightings, camera, heights_m), request.body)
+    problem = BodyFit(observations(sightings, camera, heights_m, keep_camera), request.body)
     state, system = problem.from_landmarks()
-    if not camera.is_known:
+    if not keep_camera:
         camera = agreed_camera(camera, problem.result(state, system), whose)
         state, system = problem.with_focal(state, camera.fx_px)
     report("fit", 0.7, "matching silhouettes")

@@ -10,9 +10,8 @@ from ..backends.base import BodyTrack
 USUAL_WITHIN_S = 2.0
 HIDDEN = 0.6
 """Less than this share of what is usual within that time counts as hidden."""
-_SHOWN_BY = (("left_ankle", "left_heel"), ("left_ankle", "left_foot_index")) + (
-    ("right_ankle", "right_heel"),
-    ("right_ankle", "right_foot_index"),
+_SHOWN_BY = tuple(
+    (f"{side}_ankle", f"{side}_{point}") for side in ("left", "right") for point in ("heel", "foot_index")
 )
 """The keypoints that show each of the feet's contact points."""
 

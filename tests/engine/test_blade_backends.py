@@ -10,7 +10,7 @@ import pytest
 
 from recover_body.engine import camera_depth, camera_published_people, errors
 from recover_body.engine.__main__ import main
-from recover_body.engine.backends import aios_clip, automatic, blade_input, blade_networks, neural, registry
+from recover_body.engine.backends import aios_clip, automatic, blade_input, blade_networks, clip_path, neural, registry
 from recover_body.engine.backends.aios import AiosBackend
 from recover_body.engine.backends.aios_answer import Answer, believed, place_by_landmarks, with_own_hands_and_jaw
 from recover_body.engine.backends.blade import BladeBackend
@@ -153,7 +153,7 @@ def clip(scene, monkeypatch):  # noqa: F811
         known = dict(vars(person)) | {"next_region": None, "look": np.zeros(1)}
         known["mask"] = PackedMask.of(person.mask, 0, 0, 1.0, WIDTH, HEIGHT)
         tracks.append(Track({index: Sighting(**known) for index in range(3) if (number, index) != (1, 2)}))
-    monkeypatch.setattr(aios_clip, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(3)))
+    monkeypatch.setattr(clip_path, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(3)))
     return replace(scene, images=scene.images * 3, frame_numbers=np.arange(1, 4))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from recover_body.engine import camera_depth, crop_torch, errors, network_runner
-from recover_body.engine.backends import neural, neural_clip, registry
+from recover_body.engine.backends import clip_path, neural, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
 from recover_body.engine.backends.tokenhmr import TokenHmrBackend
@@ -299,7 +299,7 @@ def clip(scene, monkeypatch):
         known |= {"next_region": None, "look": np.zeros(1)}  # nobody is followed here
         here = [index for index in range(4) if (number, index) != (1, 2)]
         tracks.append(Track({index: Sighting(**known) for index in here}))
-    monkeypatch.setattr(neural_clip, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(4)))
+    monkeypatch.setattr(clip_path, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(4)))
     return Footage("clip.mp4", scene.images * 4, np.arange(1, 5), 24.0, None, WIDTH, HEIGHT)
 
 
@@ -366,7 +366,7 @@ def test_blades_depth_and_camera_serve_their_bodies(imported, footage, monkeypat
 
 
 def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
-    monkeypatch.setattr(neural_clip, "follow_footage", lambda *_: Followed([], [], []))
+    monkeypatch.setattr(clip_path, "follow_footage", lambda *_: Followed([], [], []))
     assert recover(Hmr2Backend(), clip).people == ()
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from recover_body.engine.backends.base import Bodies
-from recover_body.engine.backends.landmarks_clip import KEYS_PER_PERSON, clip_track, key_frames
+from recover_body.engine.backends.clip_path import Person, fit_people
+from recover_body.engine.backends.landmarks_clip import LandmarksWay
 from recover_body.engine.cameras import Pinhole, initial_camera
-from recover_body.engine.fit.clip_fit import fit_clip
 from recover_body.engine.fit.key_fit import camera_notes, fit_keys
+from recover_body.engine.frames import Footage
 from recover_body.engine.motion.sides import with_sides_put_right
 from recover_body.engine.tracks import camera_track, seen_person
 from recover_body.wire.messages import CameraHint, RecoverRequest
@@ -28,7 +29,13 @@ from .sightings import sightings
 
 LABEL_VERSION = 1
 """Raise it to have people move anew: planting their feet is the engine's own work, so labels outlast its changes."""
-_MADE_BY = ("engine/fit", "engine/motion/sides.py", "engine/backends/landmarks_clip.py", "engine/cameras.py")
+_MADE_BY = ("engine/fit", "engine/motion/sides.py", "engine/backends/clip_path.py", "engine/cameras.py")
+_MADE_BY += (
+    "engine/backends/landmarks_clip.py",
+    "engine/motion/contacts.py",
+    "engine/motion/smooth.py",
+    "engine/world.py",
+)
 _MADE_BY += ("models/body", "models/body_model.py", "models/landmark_lifter.py", "models/pose_prior.py")
 _MADE_BY += ("tests/synthetic/clip_takes.py", "tests/synthetic/clips.py", "tests/synthetic/sightings.py")
 """What a kept recovery depends on, beside its label: whenever one of these files changes, it is made anew."""
@@ -139,13 +146,11 @@ def recover_label(label: Label, seed: int) -> Take:
     """What the built-in backend gives for the label's sightings, its focal length being unknown."""
     request = RecoverRequest("", label.name)
     camera = initial_camera(WIDTH, HEIGHT, CameraHint(), None)
-    seen = with_sides_put_right(sightings(label, seed), label.times_s)
-    chosen = [seen[i] for i in key_frames(seen, KEYS_PER_PERSON)]
-    keys = fit_keys(chosen, np.zeros(len(chosen), int), camera, request, _silent)
-    camera, betas = keys.camera, np.median(keys.fit.betas, 0)
-    fitted = fit_clip(seen, label.times_s, camera, betas, "neutral")
-    track = clip_track(label.count, np.arange(label.count), seen, fitted, betas, "neutral")
-    return as_take(label, Bodies((track,), camera, camera_notes(camera)))
+    seen, frames = with_sides_put_right(sightings(label, seed), label.times_s), np.arange(label.count)
+    footage = Footage(label.name, (), frames + 1, label.fps, None, WIDTH, HEIGHT)
+    person = Person(seen, frames, label.times_s)
+    tracks, camera, _ = fit_people(LandmarksWay(request, _silent), [person], footage, camera, request, _silent)
+    return as_take(label, Bodies(tracks, camera, camera_notes(camera)))
 
 
 def as_take(label: Label, bodies: Bodies) -> Take:
