@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +18,13 @@ _CODECS = (("libx264", {"crf": "20", "preset": "veryfast"}), ("mpeg4", {"q": "3"
 
 
 @contextmanager
-def movie(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, int], None]]:
-    """Write an MP4: yields add(picture (H, W, 3) uint8 sRGB, time in frames of `rate`)."""
+def movie(
+    path: Path, rate: Fraction, size: tuple[int, int] | None = None
+) -> Iterator[Callable[[np.ndarray, int], None]]:
+    """Write an MP4: yields add(picture (H, W, 3) uint8 sRGB, time in frames of `rate`).
+
+    `size` is height and width, by default the first picture's; others are cut, or lie on black.
+    """
     try:
         import av
     except ImportError as error:
@@ -31,16 +36,17 @@ def movie(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, int], No
         )  # which codec, and so which kind, is chosen above
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / rate
-        size: tuple[int, int] | None = None
+
+        is_sized = False
 
         def add(picture: np.ndarray, time: int) -> None:
-            nonlocal size
-            height, width = (side // 2 * 2 for side in picture.shape[:2])  # 4:2:0 knows even sizes only
-            if size is None:
-                size = stream.height, stream.width = height, width
+            nonlocal is_sized, size
+            if not is_sized:
+                is_sized, size = True, size or picture.shape[:2]
+                size = stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2  # 4:2:0 knows even sizes only
             # A caption may need a row more or less from one frame to the next.
             canvas = np.zeros((*size, 3), np.uint8)
-            rows, columns = min(size[0], height), min(size[1], width)
+            rows, columns = (min(sides) for sides in zip(size, picture.shape, strict=False))
             canvas[:rows, :columns] = picture[:rows, :columns]
             frame = av.VideoFrame.from_ndarray(canvas, format="rgb24")
             frame.pts, frame.time_base = time, 1 / rate
@@ -48,3 +54,21 @@ def movie(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, int], No
 
         yield add
         container.mux(stream.encode())
+
+
+def join(path: Path, parts: Sequence[tuple[Path, int]], rate: Fraction) -> None:
+    """Put MP4s that `movie` wrote alike one after the other, each beginning at its time in frames of `rate`."""
+    import av
+
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as whole:
+        out: Any = None
+        for part, start in parts:
+            with av.open(str(part)) as container:
+                stream = container.streams.video[0]
+                out = out or whole.add_stream_from_template(stream)
+                for packet in container.demux(stream):
+                    if packet.dts is None or packet.pts is None:
+                        continue  # the end
+                    later = round(start / rate / packet.time_base)
+                    packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, out
+                    whole.mux(packet)

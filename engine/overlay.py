@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -14,18 +13,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..models.body_model import load_body
 from ..wire.frames import project
-from ..wire.messages import FrameRange
 from ..wire.take import PersonTrack, Take
-from .footage import open_footage
-from .movie import movie
-from .raster import Look, shade
+from .raster import NEAR_M, Look, shade
 
 LONGEST_SIDE_PX = 1600
-_MOVIE_SIDE_PX = 1280
 SMALLEST_SIDE_PX = 640
 """Smaller pictures are enlarged, so that lines and words stay fine."""
 
-_SUPERSAMPLING = 2
+SUPERSAMPLING = 2
+"""Bodies are drawn so many times finer; in a movie nobody sees the difference."""
 _BODY_OPACITY = 0.8
 _WORDS_SHARE, _SMALLEST_WORDS_PX = 0.0145, 13
 _CAPTION_COLOUR, _WORDS_COLOUR, _QUIET_COLOUR = (24, 27, 32), (236, 239, 243), (158, 166, 178)
@@ -56,42 +52,46 @@ class _Posed:
     joints_cam: np.ndarray
 
 
-def write_overlay_movie(path: Path, source: str, take: Take) -> None:
-    """Draw every frame of `take` over its clip `source`; MP4."""
-    rate = Fraction(take.fps).limit_denominator(1001)
-    with movie(path, rate) as add:
-        for frame, picture in _pictures(source, None, take):
-            number = int(take.frame_numbers[frame] - take.frame_numbers[0])
-            add(draw_overlay(picture, take, frame, _MOVIE_SIDE_PX), number)
-
-
 def write_overlay(path: Path, source: str, take: Take, data: bytes | None = None) -> None:
     """Draw the first frame of `take` over its picture `source` (or `data`) and write a PNG."""
-    frame, picture = next(_pictures(source, data, take))
+    from .overlay_movie import pictures
+
+    frame, picture = next(pictures(source, data, take))
     Image.fromarray(draw_overlay(picture, take, frame)).save(path, format="PNG", compress_level=6)
 
 
-def _pictures(source: str, data: bytes | None, take: Take) -> Iterator[tuple[int, np.ndarray]]:
-    """Index and picture of the take's frames that can be decoded."""
-    first, last = int(take.frame_numbers[0]), int(take.frame_numbers[-1])
-    footage = open_footage(source, data, FrameRange(first, last))
-    index = {int(number): frame for frame, number in enumerate(take.frame_numbers)}
-    for number, picture in zip(footage.frame_numbers, footage.images, strict=True):
-        if picture is not None and int(number) in index:
-            yield index[int(number)], picture
-
-
-def draw_overlay(picture: np.ndarray, take: Take, frame: int = 0, longest_side_px: int = LONGEST_SIDE_PX) -> np.ndarray:
+def draw_overlay(
+    picture: np.ndarray,
+    take: Take,
+    frame: int = 0,
+    longest_side_px: int = LONGEST_SIDE_PX,
+    supersampling: int = SUPERSAMPLING,
+) -> np.ndarray:
     """(H', W', 3) uint8: the (H, W, 3) picture at a handy size, everybody drawn in, and a strip with the verdict."""
     scale = _display_scale(picture.shape[0], picture.shape[1], longest_side_px)
     canvas = _resized(picture, scale)
     intrinsics = np.diag([scale, scale, 1.0]) @ take.camera.intrinsics(frame)
     posed = [_pose(person, frame, number) for number, person in enumerate(take.people) if person.present[frame]]
     for one in sorted(posed, key=lambda p: -p.joints_cam[0, 2]):  # whoever is farther is drawn first
-        canvas = _draw_body(canvas, one, intrinsics)
+        _draw_body(canvas, one, intrinsics, supersampling)
     for one in posed:
         _draw_skeleton(canvas, one, frame, intrinsics)
     return np.concatenate([canvas, _caption(canvas.shape[1], canvas.shape[0], take, posed, frame)])
+
+
+def overlay_size(take: Take, longest_side_px: int) -> tuple[int, int]:
+    """Height and width of overlays with everybody in the picture, and so with the longest caption."""
+    scale = _display_scale(take.camera.height, take.camera.width, longest_side_px)
+    height, width = (max(1, round(side * scale)) for side in (take.camera.height, take.camera.width))
+    nobody = np.zeros((0, 3))
+    everybody = [_Posed(person, PALETTE[0], nobody, nobody) for person in take.people]
+    return height + len(_caption(width, height, take, everybody, _most_told(take))), width
+
+
+def _most_told(take: Take) -> int:
+    """The frame with the most to be said of people."""
+    told = [np.isfinite(p.overlay_iou) + 1 * np.isfinite(p.reprojection_percent) for p in take.people]
+    return int(np.sum(told, 0).argmax()) if told else 0
 
 
 def _display_scale(height: int, width: int, longest_side_px: int) -> float:
@@ -113,27 +113,42 @@ def _pose(person: PersonTrack, frame: int, number: int) -> _Posed:
     return _Posed(person, PALETTE[number % len(PALETTE)], out.vertices[0], out.joints[0])
 
 
-def _draw_body(canvas: np.ndarray, one: _Posed, intrinsics: np.ndarray) -> np.ndarray:
-    """Blend the shaded body in, and put a fine line around it."""
-    height, width = canvas.shape[:2]
-    body, fine = load_body(one.person.body), np.diag([_SUPERSAMPLING, _SUPERSAMPLING, 1.0]) @ intrinsics
+def _draw_body(canvas: np.ndarray, one: _Posed, intrinsics: np.ndarray, finer: int) -> None:
+    """Blend the shaded body in, and put a fine line around it; in place."""
+    left, top, right, bottom = _part_around(canvas, one, intrinsics)
+    if left >= right or top >= bottom:
+        return
+    part = canvas[top:bottom, left:right]
+    height, width = part.shape[:2]
+    to_part = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
+    body, fine = load_body(one.person.body), np.diag([finer, finer, 1.0]) @ to_part @ intrinsics
     look = Look(colours=tuple(_MATERIALS.get(name, one.colour) for name in body.material_names))
-    size = (width * _SUPERSAMPLING, height * _SUPERSAMPLING)
+    size = (width * finer, height * finer)
     shaded = shade(one.vertices_cam, body.faces, fine, *size, body.face_materials, look)
     contours, _ = cv2.findContours(shaded[..., 3], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    small = cv2.resize(shaded, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    # Averaging mixed the colours with the empty black around; dividing by the coverage takes it out again.
-    coverage = small[..., 3:] / 255
-    colours = small[..., :3] / np.maximum(coverage, 1e-3)
-    blended = canvas * (1 - _BODY_OPACITY * coverage) + colours * _BODY_OPACITY * coverage
-    drawn = blended.clip(0, 255).astype(np.uint8)
+    # Where there is no body, colours are black: their mean is that of the body times its coverage.
+    small = cv2.resize(shaded, (width, height), interpolation=cv2.INTER_AREA)
+    kept = 1 - small[..., 3:] * np.float32(_BODY_OPACITY / 255)
+    drawn = part * kept + small[..., :3] * np.float32(_BODY_OPACITY) + np.float32(0.5)
+    part[:] = drawn.astype(np.uint8)
     # The contour is in fine pixels; half a one is the shift between the two pictures' pixel centres.
-    bits = 4
+    bits, line_px = 4, _line_width(canvas)
     for contour in contours:
-        if len(contour) > 2 * _line_width(canvas) * _SUPERSAMPLING:
-            points = np.round(((contour + 0.5) / _SUPERSAMPLING - 0.5) * (1 << bits)).astype(np.int32)
-            cv2.polylines(drawn, [points], True, _lighter(one.colour), _line_width(canvas), cv2.LINE_AA, bits)
-    return drawn
+        if len(contour) > 2 * line_px * finer:
+            points = ((contour + 0.5) / finer - 0.5 + (left, top)) * (1 << bits)
+            outline = [np.round(points).astype(np.int32)]
+            cv2.polylines(canvas, outline, True, _lighter(one.colour), line_px, cv2.LINE_AA, bits)
+
+
+def _part_around(canvas: np.ndarray, one: _Posed, intrinsics: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom pixels of the part of the canvas that the body covers."""
+    size = np.array(canvas.shape[1::-1])
+    if (one.vertices_cam[:, 2] < NEAR_M).any():
+        return 0, 0, int(size[0]), int(size[1])
+    points_px = project(one.vertices_cam, intrinsics)
+    low = np.floor(points_px.min(0) - 1).clip(0, size).astype(int)
+    high = np.ceil(points_px.max(0) + 1).clip(0, size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _draw_skeleton(canvas: np.ndarray, one: _Posed, frame: int, intrinsics: np.ndarray) -> None:
@@ -189,10 +204,15 @@ _Entry = tuple[tuple[int, int, int] | None, str]
 """Colour of the dot before the words, or None, and the words."""
 
 
+@lru_cache(maxsize=4)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
 def _caption(width: int, height: int, take: Take, posed: list[_Posed], frame: int) -> np.ndarray:
     """(h, W, 3) strip below the picture: one entry per person, then the camera."""
     size = max(_SMALLEST_WORDS_PX, round(_WORDS_SHARE * max(width, height)))
-    font = ImageFont.load_default(size)
+    font = _font(size)
     entries: list[_Entry] = [(one.colour, _verdict_words(one.person, frame)) for one in posed]
     entries.append((None, _camera_words(take)))
     return np.asarray(_set_in_rows(entries, width, size, font))

@@ -18,8 +18,6 @@ from .mesh_edges import MeshEdges, edges_of
 NEAR_M = 0.02
 """Triangles with a corner nearer than this (or behind the camera) are left out."""
 
-_SUBPIXEL_BITS = 4
-
 
 @dataclass(frozen=True)
 class Look:
@@ -66,20 +64,14 @@ def shade(
     look: Look = Look(),
 ) -> np.ndarray:
     """(H, W, 4) uint8 RGBA picture of the mesh, farthest triangles painted first; alpha is 0 or 255."""
-    import cv2
-
     points_px = project(vertices_cam, intrinsics)
     kept = _front_faces(vertices_cam, edges_of(faces), points_px)
-    front = faces[kept]
-    depths = vertices_cam[front, 2].mean(1)
-    order = np.argsort(-depths)
-    colours = _colours(vertices_cam, faces, kept, face_materials, look)[order].tolist()
-    # OpenCV counts pixels from the centre of the first one, we count from its corner.
-    corners = np.round((points_px[front[order]] - 0.5) * (1 << _SUBPIXEL_BITS)).clip(-(1 << 30), 1 << 30)
-    picture = np.zeros((height, width, 4), np.uint8)
-    for triangle, colour in zip(corners.astype(np.int32), colours, strict=True):
-        cv2.fillConvexPoly(picture, triangle, colour, cv2.LINE_8, _SUBPIXEL_BITS)
-    return picture
+    order = np.argsort(-vertices_cam[faces[kept], 2].mean(1))
+    pixels, whose = _covered(points_px[faces[kept][order]], width, height)
+    picture = np.zeros((height * width, 4), np.uint8)
+    colours = _colours(vertices_cam, faces, kept, face_materials, look)[order].astype(np.uint8)
+    picture.view(np.uint32)[pixels, 0] = colours.view(np.uint32)[whose, 0]  # of two the later, which is nearer
+    return picture.reshape(height, width, 4)
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -128,6 +120,33 @@ def _fill(start_px: np.ndarray, end_px: np.ndarray, width: int, height: int) -> 
     layers = np.cumsum(steps.reshape(y1 - y0, x1 - x0).astype(np.int16), axis=1, dtype=np.int16)
     mask[y0:y1, x0 : min(x1, width)] = (layers != 0)[:, : width - x0]
     return mask
+
+
+def _covered(triangles_px: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixels have their centre in which of (N, 3, 2) triangles that run anticlockwise as one sees them.
+
+    (P,) pixel numbers, row by row, and (P,) triangles, ascending; a pixel for each triangle that covers it.
+    """
+    start = np.moveaxis(triangles_px, 1, 0)  # (3, N, 2)
+    end = np.roll(start, -1, axis=0)
+    rows = np.ceil(np.stack([start[..., 1].min(0), start[..., 1].max(0)]) - 0.5).clip(0, height).astype(np.int64)
+    count = rows[1] - rows[0]
+    whose = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(whose)) - np.repeat(np.cumsum(count) - count, count) + rows[0][whose]
+    # Along a row, edges that go down bound the triangle from the left, and those that go up from the right.
+    first, last = np.full(len(row), -np.inf), np.full(len(row), np.inf)
+    for (ax, ay), (bx, by) in zip(start.swapaxes(1, 2), end.swapaxes(1, 2), strict=True):
+        rise = by - ay
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = (bx - ax) / rise
+        x = ax[whose] + (row + 0.5 - ay[whose]) * slope[whose]
+        np.maximum(first, x, out=first, where=rise[whose] > 0)
+        np.minimum(last, x, out=last, where=rise[whose] < 0)
+    left, right = (np.ceil(np.nan_to_num(x) - 0.5).clip(0, width).astype(np.int64) for x in (first, last))
+    wide = np.maximum(right - left, 0)
+    starts = row * width + left
+    pixels = np.arange(wide.sum()) + np.repeat(starts - (np.cumsum(wide) - wide), wide)
+    return pixels, np.repeat(whose, wide)
 
 
 def _colours(

@@ -150,7 +150,7 @@ def _recover_one(source: str, job: _Job, told: console.Console) -> int:
     try:
         told.started(source)
         recovery = _recover(source, job, told, unfinished)
-        summary, files = write_results(source, recovery, job.wanted, told)
+        summary, files = write_results(source, recovery, job.wanted, told, keep_in=unfinished)
     except KeyboardInterrupt:
         if unfinished.is_dir():
             told.kept(source)

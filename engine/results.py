@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..wire.messages import Recovery
+from ..wire.messages import Progress, Recovery
 from ..wire.take import write_take
 from . import console, outputs, report
 from .blenders import Blender
@@ -24,11 +25,16 @@ class Wanted:
 
 
 def write_results(
-    source: str, recovery: Recovery, wanted: Wanted, told: console.Console, picture: str | None = None
+    source: str,
+    recovery: Recovery,
+    wanted: Wanted,
+    told: console.Console,
+    picture: str | None = None,
+    keep_in: Path | None = None,
 ) -> tuple[dict, dict[str, Path]]:
     """Write all files of one recovery, named after `source`, or none; returns the report and name -> path.
 
-    `picture` is where the picture or clip lies, by default `source` itself.
+    `picture` is where the picture or clip lies, by default `source` itself. Unfinished work is kept in `keep_in`.
     """
     stem, picture, seconds = outputs.stem(source), picture or source, dict(recovery.take.seconds)
     with outputs.Staged(wanted.out) as staged:
@@ -40,13 +46,15 @@ def write_results(
             verdict_files.write_table(staged.path(f"{stem}.verdict.csv"), recovery.take)
             verdict_files.write_plot(staged.path(f"{stem}.verdict.png"), recovery.take)
         if wanted.overlay:
-            from .overlay import write_overlay, write_overlay_movie
+            from .overlay import write_overlay
+            from .overlay_movie import write_overlay_movie
 
             told.stage(source, "overlay")
             with _timed(seconds, "overlay"):
                 if is_clip:
                     movie = staged.path(f"{stem}.overlay.mp4")
-                    write_overlay_movie(movie, picture, recovery.take)
+                    progress = _frames_told(source, len(recovery.take.frame_numbers), told)
+                    write_overlay_movie(movie, picture, recovery.take, progress, keep_in)
                 else:
                     drawing = staged.path(f"{stem}.overlay.png")
                     write_overlay(drawing, picture, recovery.take)
@@ -61,6 +69,21 @@ def write_results(
         summary = report.make(recovery.take, seconds)
         staged.path(f"{stem}.report.json").write_text(report.to_json(summary), encoding="utf-8")
     return summary, staged.written
+
+
+def _frames_told(source: str, count: int, told: console.Console) -> Callable[[int], None]:
+    """Tells how many of `count` frames are drawn, how fast, and when the rest will be."""
+    started, first = time.perf_counter(), -1
+
+    def tell(done: int) -> None:
+        nonlocal first
+        first = done if first < 0 else first  # not 0 where an interrupted run goes on
+        rate = (done - first) / max(time.perf_counter() - started, 1e-3)
+        words = f"frame {done} of {count}" + (f", {rate:.1f} frames/s" if rate else "")
+        eta_s = (count - done) / rate if rate else None
+        told.progress(source, Progress(source, "overlay", done / count, eta_s, words))
+
+    return tell
 
 
 class _timed:
