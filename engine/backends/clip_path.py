@@ -6,7 +6,7 @@ What backends do differently is a `ClipWay`: how they look at people, and how th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -20,7 +20,7 @@ from ..cameras import Pinhole
 from ..chosen import pick_tracks
 from ..drift import drift_in_words
 from ..fit.body_fit import Fit
-from ..fit.clip_fit import ClipFit, fit_clip
+from ..fit.clip_fit import ClipFit, FitWindow, fit_clip
 from ..fit.close_ups import CloseUps
 from ..fit.kinematics import BODY_JOINTS
 from ..fit.observations import observations
@@ -29,6 +29,7 @@ from ..fit.stances import Rough, camera_by_stances, thinned
 from ..follow import Sighting
 from ..follow_clip import Followed, follow_footage
 from ..frames import Footage
+from ..kept_steps import KeptSteps
 from ..masks import PackedMask
 from ..motion.sides import with_sides_put_right
 from ..track import Track
@@ -66,6 +67,9 @@ class Keys:
     """(K,) statures, NaN where unknown."""
 
 
+Tell = Callable[[float, str], None]
+
+
 class ClipWay(Protocol):
     """What a backend does in its own way."""
 
@@ -74,7 +78,7 @@ class ClipWay(Protocol):
     looked: float
     """… and after `look`."""
 
-    def look(self, footage: Footage, tracks: list[Track], tell) -> list[list[Sighting]]:
+    def look(self, footage: Footage, tracks: list[Track], tell: Tell, kept: KeptSteps) -> list[list[Sighting]]:
         """For each track its sightings in order, with what the backend sees in them; tell(share, words)."""
 
     def depths_m(self, keys: Keys) -> np.ndarray | None:
@@ -112,7 +116,10 @@ def recover_clip(way: ClipWay, footage: Footage, camera: Pinhole, request: Recov
     if not tracks:
         return Bodies((), camera)
     looking = way.looked - way.followed
-    looked = way.look(footage, tracks, lambda done, words: report("network", way.followed + looking * done, words))
+    kept = KeptSteps(footage.keep_in)
+    looked = way.look(
+        footage, tracks, lambda done, words: report("network", way.followed + looking * done, words), kept
+    )
     people = [_person(rows, track, times_s) for rows, track in zip(looked, tracks, strict=True)]
     tracks, camera, told = fit_people(way, people, footage, camera, request, report)
     recovered = way.bodies(tracks, camera, (*told, *clip_notes(footage, followed, camera)))
@@ -124,6 +131,7 @@ def fit_people(
 ) -> tuple[tuple[BodyTrack, ...], Pinhole, tuple[str, ...]]:
     """Everybody's track over the whole clip, the camera that sees them, and what is to be said of it."""
     report("fit", way.looked, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
+    kept = KeptSteps(footage.keep_in)
     camera, shapes, told = _camera_and_shapes(way, people, footage, camera, request, report)
     count, body_name = len(footage.frame_numbers), request.body
     tracks, whole, done = [], sum(len(person.frames) for person in people), 0
@@ -133,12 +141,34 @@ def fit_people(
             fraction = way.looked + (1 - way.looked) * (done + share * own) / whole
             report("fit", fraction, f"person {len(tracks) + 1} of {len(people)}")
 
-        through = camera.rows(person.frames)
-        fitted = fit_clip(person.sightings, person.times_s, through, betas, body_name, tell, way.fit_window)
+        through, fit_window = camera.rows(person.frames), _kept_fits(way, kept, len(tracks))
+        fitted = fit_clip(person.sightings, person.times_s, through, betas, body_name, tell, fit_window)
         track = clip_track(count, person.frames, person.sightings, fitted, betas, body_name)
         tracks.append(way.finished(track, person, footage, camera))
         done += len(person.frames)
     return tuple(tracks), camera, told
+
+
+def _kept_fits(way: ClipWay, kept: KeptSteps, person: int) -> FitWindow:
+    """The way's own fit of a window of frames, unless an earlier run has done it."""
+
+    def fit_window(
+        people: Sequence[Sighting], times_s: np.ndarray, camera: Pinhole, betas: np.ndarray, body_name: str
+    ) -> tuple[Fit, CloseUps]:
+        def fit() -> dict[str, np.ndarray]:
+            fitted, close_ups = way.fit_window(people, times_s, camera, betas, body_name)
+            return {f"fit.{name}": value for name, value in vars(fitted).items()} | {
+                f"close_ups.{name}": value for name, value in vars(close_ups).items()
+            }
+
+        name = f"fit-{person}-{round(1000 * times_s[0]):09d}"
+        done = kept.arrays(name, [type(way).__name__, people, times_s, camera, betas, body_name], fit)
+        own = lambda what: {  # noqa: E731 - twice the same
+            name.removeprefix(f"{what}."): value for name, value in done.items() if name.startswith(f"{what}.")
+        }
+        return Fit(**own("fit")), CloseUps(**own("close_ups"))
+
+    return fit_window
 
 
 def _person(sightings: list[Sighting], track: Track, times_s: np.ndarray) -> Person:

@@ -17,9 +17,10 @@ from ..fit.close_ups import CloseUps
 from ..fit.key_fit import camera_notes, fit_keys
 from ..follow import Sighting
 from ..frames import Footage
+from ..kept_steps import KeptSteps
 from ..track import Track
 from .base import Bodies, BodyTrack, Report
-from .clip_path import Keys, Person
+from .clip_path import Keys, Person, Tell
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LandmarksWay:
     followed = 0.6
     looked = 0.6
 
-    def look(self, footage: Footage, tracks: list[Track], tell) -> list[list[Sighting]]:
+    def look(self, footage: Footage, tracks: list[Track], tell: Tell, kept: KeptSteps) -> list[list[Sighting]]:
         return [[track.sightings[index] for index in sorted(track.sightings)] for track in tracks]
 
     def depths_m(self, keys: Keys) -> None:

@@ -6,10 +6,11 @@ As `landmarks_clip`, but the pose of each frame is held near what the network sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -21,14 +22,16 @@ from ..camera_refine import Believed, HeldFit
 from ..cameras import Pinhole
 from ..clips import ahead
 from ..crop import Crop
+from ..errors import UnreadableClip
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps
 from ..fit.observations import observations
 from ..follow import Sighting
 from ..frames import Footage
+from ..kept_steps import KeptSteps
 from ..track import Track
 from .base import Bodies, BodyTrack
-from .clip_path import Keys, Person
+from .clip_path import Keys, Person, Tell
 from .held_clip import agreed_on, fit_window_held
 from .neural import (
     CropNetworkBackend,
@@ -42,6 +45,9 @@ from .neural import (
 if TYPE_CHECKING:
     from .neural import Inputs
 
+KEPT_TOGETHER = 64
+"""Answers on so many crops are kept together for a run that goes on."""
+
 
 @dataclass(frozen=True)
 class Looked(Sighting):
@@ -50,6 +56,21 @@ class Looked(Sighting):
     crop: Crop = field(kw_only=True)
     predicted: Prediction = field(kw_only=True)
     """One row."""
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """Somebody in one frame."""
+
+    person: int
+    index: int
+    """Of the frame in the clip."""
+    sighting: Sighting
+
+    @property
+    def crop(self) -> Crop:
+        """What the network is to see."""
+        return Crop.around(self.sighting.box_px.tolist())
 
 
 @dataclass(frozen=True)
@@ -62,19 +83,36 @@ class CropWay:
     followed = 0.2
     looked = 0.8
 
-    def look(self, footage: Footage, tracks: list[Track], tell) -> list[list[Sighting]]:
+    def look(self, footage: Footage, tracks: list[Track], tell: Tell, kept: KeptSteps) -> list[list[Sighting]]:
         """Everybody's crop in every frame through the network, in batches."""
+        size = self.backend.batch_size
+        crops = [
+            Cropped(person, index, track.sightings[index])
+            for index in range(len(footage.images))
+            for person, track in enumerate(tracks)
+            if index in track.sightings
+        ]
         looked: list[list[Sighting]] = [[] for _ in tracks]
-        done, whole = 0, sum(len(track.sightings) for track in tracks)
-        # The next frames are decoded and cropped in a thread of their own while the network looks.
-        with closing(ahead(_crops(self.backend, footage, tracks))) as prepared:
-            while rows := list(islice(prepared, self.backend.batch_size)):
-                predicted = self.backend.answer(joined_inputs([planes for *_, planes in rows]))
-                done += len(rows)
-                tell(done / whole, f"{done} of {whole} crops")
-                for row, (person, sighting, crop, _) in enumerate(rows):
-                    known = {each.name: getattr(sighting, each.name) for each in fields(Sighting)}
-                    looked[person].append(Looked(**known, crop=crop, predicted=predicted.rows(slice(row, row + 1))))
+        network = [self.backend.name, self.backend.checksums()]
+        with closing(_Inputs(self.backend, footage, crops)) as inputs:
+            for first in range(0, len(crops), part := size * math.ceil(KEPT_TOGETHER / size)):
+                own = crops[first : first + part]
+
+                def ask(first: int = first, own: list[Cropped] = own) -> dict[str, np.ndarray]:
+                    answers = []
+                    for start in range(first, first + len(own), size):
+                        rows = inputs.rows(start, min(size, first + len(own) - start))
+                        answers.append(self.backend.answer(joined_inputs(rows)))
+                        done = start + len(rows)
+                        tell(done / len(crops), f"{done} of {len(crops)} crops")
+                    return vars(Prediction.joined(answers))
+
+                where = np.array([[crop.index, *crop.sighting.box_px] for crop in own])
+                predicted = Prediction(**kept.arrays(f"crops-{first:08d}", [network, where], ask))
+                for row, crop in enumerate(own):
+                    known = {each.name: getattr(crop.sighting, each.name) for each in fields(Sighting)}
+                    answer = predicted.rows(slice(row, row + 1))
+                    looked[crop.person].append(Looked(**known, crop=crop.crop, predicted=answer))
         return looked
 
     def depths_m(self, keys: Keys) -> None:
@@ -121,15 +159,33 @@ class CropWay:
         return believed_before(camera, predicted, crops, boxes_px, self.smpl, body)
 
 
-def _crops(
-    backend: CropNetworkBackend, footage: Footage, tracks: list[Track]
-) -> Iterator[tuple[int, Sighting, Crop, Inputs]]:
-    """Whose, where, and the network's input (3, 256, 256); frame after frame, decoded once more."""
-    for index, image in enumerate(footage.images):
-        here = [(person, track.sightings[index]) for person, track in enumerate(tracks) if index in track.sightings]
-        if not here or image is None:
-            continue
-        crops = [Crop.around(sighting.box_px.tolist()) for _, sighting in here]
-        inputs = backend.prepared(image, crops)
-        for (person, sighting), crop, planes in zip(here, crops, inputs, strict=True):
-            yield person, sighting, crop, planes
+class _Inputs:
+    """The network's inputs crop by crop, decoded and prepared in a thread of their own a few frames ahead."""
+
+    def __init__(self, backend: CropNetworkBackend, footage: Footage, crops: list[Cropped]) -> None:
+        self._backend, self._footage, self._crops = backend, footage, crops
+        self._stream: Generator[Inputs, None, None] | None = None
+        self._next = -1
+
+    def rows(self, first: int, count: int) -> list[Inputs]:
+        """(3, 256, 256) of some of the crops; decoding begins where it is first needed."""
+        if self._stream is None or self._next != first:
+            self.close()
+            self._stream = ahead(self._prepared(first))
+        self._next = first + count
+        return list(islice(self._stream, count))
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _prepared(self, first: int) -> Iterator[Inputs]:
+        start = self._crops[first].index
+        wanted = groupby(self._crops[first:], lambda crop: crop.index)
+        images = enumerate(self._footage.images[start:] if start else self._footage.images, start)
+        for index, group in wanted:
+            image = next((image for number, image in images if number == index), None)
+            if image is None:  # it could be decoded before
+                raise UnreadableClip(f"{self._footage.name} changed while it was read.", "Start again.")
+            yield from self._backend.prepared(image, [crop.crop for crop in group])
