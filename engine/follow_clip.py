@@ -14,6 +14,7 @@ from .checkpoints import Checkpoints, Progress, key_of
 from .chosen import how_many
 from .drift import Drift
 from .frames import Footage, Images
+from .mediapipe_graphs import forget_details
 from .track import Track, Tracker
 
 SHORTEST_S = 0.3
@@ -71,12 +72,15 @@ def follow_people(
     """
     progress = Progress(Tracker(fps, limit), Drift(max(1, round(DRIFT_EVERY_S * fps))))
     start = kept.load(progress) if kept else 0
+    forget_details()
     for index, image, following in _with_next(images[start:] if start else images, start):
         tell(index)
         progress.see(index, image, following)
-        if kept and (index + 1) % CHUNK == 0:
+        if (index + 1) % CHUNK == 0:  # work may be taken up again here, and must go on alike
             progress.tracker.finish()
-            kept.save(progress, index + 1)
+            forget_details()
+            if kept:
+                kept.save(progress, index + 1)
     tracker = progress.tracker
     tracker.finish()
     seen = len(images) - len(progress.unreadable)

@@ -28,7 +28,7 @@ from .smooth import smooth_motion, smooth_vectors
 
 LONGEST_GAP_S = 0.7
 """Who is away for longer may have done anything meanwhile."""
-SMOOTHING_S = 0.05
+SMOOTHING_S = 0.04
 """The time constant when none is asked for; limbs have multiples of it, see `smooth.LIMBS`."""
 
 
