@@ -45,8 +45,9 @@ ALONG_RAY = 0.6
 MOMENT_S, DRAG = 0.12, 2.0
 """See `speeds`."""
 LOWEST_WITHIN_S = 1.0
-BREAK_S, SAME_PLACE_M = 0.7, 0.10
-"""Whose foot is back within this time and distance, never having been high, never took it away."""
+BREAK_S, SAME_ACROSS_M, SAME_ALONG_M = 0.7, 0.05, 0.15
+"""Whose foot is back within this time and distance (across the camera's ray, and along it, where it is seen worse),
+never having been high, never took it away."""
 LONGEST_HIDDEN_S, LEAKS_S = 2.0, 0.15
 """Whoever is hidden for longer may have taken a step; and so far smoothing spreads what a hidden limb seems to do."""
 CHAIR_M = 0.65
@@ -176,7 +177,9 @@ def unbroken(
         left = points[before][times_s[before] > times_s[before.stop - 1] - BREAK_S]
         back = points[after][times_s[after] < times_s[after.start] + BREAK_S]
         moved, ray = np.median(back, 0) - np.median(left, 0), rays[after.start]
-        is_back = np.linalg.norm(moved - (1 - ALONG_RAY) * (moved @ ray) * ray) < SAME_PLACE_M
+        along = moved @ ray
+        across = float(np.linalg.norm(moved - along * ray))
+        is_back = np.hypot(across / SAME_ACROSS_M, along / SAME_ALONG_M) < 1
         whole[between] = is_back and calm[between].all() and _lasts_s(between, times_s) < longest_s
     return whole
 

@@ -103,13 +103,13 @@ class _Moving:
         return _Moving(track, self.times_s, split(whole, LONGEST_GAP_S), is_as_seen=False)
 
     def smoothed(self, time_s: float) -> _Moving:
-        expression, first = self.track.expression.copy(), 0
+        expression, first, parts = self.track.expression.copy(), 0, []
         frames = np.flatnonzero(self.track.present)
         for part in self.parts:
             rows = frames[first : first + len(part.times_s)]
             expression[rows] = smooth_vectors(expression[rows], part.times_s, time_s)
+            parts.append(smooth_motion(part, time_s, self.track.joint_inferred[rows]))
             first += len(rows)
-        parts = [smooth_motion(part, time_s) for part in self.parts]
         return _Moving(replace(self.track, expression=expression), self.times_s, parts, is_as_seen=False)
 
     def in_world(self, T: np.ndarray) -> _Moving:

@@ -24,6 +24,8 @@ AGREES, DISAGREES = 2.0, 4.0
 """How far two means may be apart, in what jitter alone makes of it; between the two, they are mixed."""
 WANDERS = 1.5
 """How many times larger than independent jitter the wandering of a fit may be."""
+GUESSED = 8.0
+"""Multiple of the time constant for limbs that are only inferred."""
 UNSEEN_RAD, UNSEEN_M = 0.004, 0.002
 """Jitter is taken for at least this: smaller differences do not show."""
 
@@ -53,22 +55,40 @@ ACROSS, ALONG = 1.0, 4.0
 """The same for the pelvis' way across the camera's ray, and along it, where a camera sees worst."""
 
 
-def smooth_motion(motion: PlacedMotion, time_s: float) -> PlacedMotion:
-    """One stretch of motion, smoothed over about `time_s` seconds."""
+def smooth_motion(motion: PlacedMotion, time_s: float, inferred: np.ndarray | None = None) -> PlacedMotion:
+    """One stretch of motion, smoothed over about `time_s` seconds.
+
+    Limbs whose joints are `inferred` (T, 55) bool are smoothed over `GUESSED` times as long: what they seem to do was
+    not seen.
+    """
     if len(motion.times_s) < 3:
         return motion
     rotations = motion.rotations.copy()
     for limb in LIMBS:
         joints = [j for j in limb.joints if (rotations[:, j] != rotations[:1, j]).any()]
-        if joints:
-            turning = _of_rotations(rotations[:, joints], motion.times_s, time_s)
-            rotations[:, joints] = rotations[:, joints] @ rotvec_to_matrix(turning.best(limb.longest, UNSEEN_RAD))
+        if not joints:
+            continue
+        turning = _of_rotations(rotations[:, joints], motion.times_s, time_s)
+        turn = turning.best(limb.longest, UNSEEN_RAD)
+        # A toe or a wrist that was not seen does not make a guess of the whole limb.
+        share = np.zeros(1) if inferred is None else np.clip(2 * inferred[:, joints].mean(1) - 1, 0, 1)
+        if share.any():
+            guessed = _faded(share, motion.times_s, time_s)
+            calm = _of_rotations(rotations[:, joints], motion.times_s, GUESSED * time_s).offsets[LEVELS.index(1.0)]
+            turn += guessed[:, None, None] * (calm - turn)
+        rotations[:, joints] = rotations[:, joints] @ rotvec_to_matrix(turn)
     rays = motion.pelvis - motion.eye
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
     way = _of_vectors(motion.pelvis[:, None], motion.times_s, time_s)
     along = way.seen_along(rays).best(ALONG, UNSEEN_M)[:, 0]
     across = way.seen_across(rays).best(ACROSS, UNSEEN_M)[:, 0]
     return replace(motion, rotations=rotations, pelvis=motion.pelvis + across + along)
+
+
+def _faded(share: np.ndarray, times_s: np.ndarray, time_s: float) -> np.ndarray:
+    """(T,) shares that come and go within some `time_s` instead of at once."""
+    reach = _lags(times_s, 2 * time_s)
+    return _local_mean(_local_mean(share, reach), reach)
 
 
 def smooth_vectors(values: np.ndarray, times_s: np.ndarray, time_s: float) -> np.ndarray:

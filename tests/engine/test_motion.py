@@ -17,7 +17,7 @@ from recover_body.engine.frames import Footage
 from recover_body.engine.keypoints import reprojected
 from recover_body.engine.motion.placed import PlacedMotion
 from recover_body.engine.motion.refine import refine
-from recover_body.engine.motion.sides import MIRROR, swapped_frames
+from recover_body.engine.motion.sides import ABOVE, BELOW, MIRROR, swapped_frames
 from recover_body.engine.motion.smooth import smooth_motion, smooth_vectors
 from recover_body.engine.tracks import camera_track
 from recover_body.models.body_model import load_body
@@ -169,11 +169,14 @@ def walking(count: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("wrong", [[], [20], [20, 21, 22, 23], [5, 30, 31], [58, 59]])
-def test_swapped_sides_are_found(wrong) -> None:
+@pytest.mark.parametrize("part", [slice(0, 33), ABOVE, BELOW])
+def test_swapped_sides_are_found_in_each_half_of_the_body(wrong, part) -> None:
     points = walking()
-    points[wrong] = points[wrong][:, MIRROR]
+    points[wrong, part] = points[wrong][:, MIRROR][:, part]
     found = swapped_frames(points, np.ones((60, 33)), np.full(60, 350.0), np.arange(60) / 30)
-    assert np.flatnonzero(found).tolist() == wrong
+    truth = np.zeros((60, 33), bool)
+    truth[wrong, part] = True
+    np.testing.assert_array_equal(found, truth)
 
 
 # ---------------------------------------------------------------------------------------------- fit over time
