@@ -21,6 +21,8 @@ from .mediapipe_graphs import Details, Landmarks, Region, find_details, find_lan
 
 MINIMUM_SCORE = 0.4
 """Mean visibility of trunk or face below which a find is not a person."""
+SURE_FACE = 0.65
+"""Detector's confidence below which a face without a trunk is not a person: wheels and leaves look like faces, too."""
 MINIMUM_SIZE_PX = 32
 _TRUNK = (11, 12, 23, 24)
 _FACE = tuple(range(11))
@@ -57,6 +59,8 @@ class Detection:
     """(H, W) bool, the person's pixels."""
     details: Details
     """Hands and face."""
+    region: Region | None = None
+    """Where the detector found the person, for another look."""
 
 
 def missing() -> tuple[str, ...]:
@@ -96,8 +100,10 @@ def find_people(image: np.ndarray, only_largest: bool = False, closer: bool = Tr
         if landmarks is None:
             continue
         person = as_detection(landmarks, image)
-        if person is not None and not any(_same(person, other) for _, other in people):
-            people.append((landmarks, person))
+        if person is None or (region.score < SURE_FACE and person.visibility[list(_TRUNK)].mean() < MINIMUM_SCORE):
+            continue
+        if not any(_same(person, other) for _, other in people):
+            people.append((landmarks, replace(person, region=region)))
     if not closer:
         return _share_pixels(people)
     # Last, so that nobody is looked at twice.
@@ -109,6 +115,8 @@ def find_all_regions(image: np.ndarray, only_largest: bool = False) -> list[Regi
     regions = find_regions(image)
     if not (only_largest and regions):
         regions += [region for tile in _tiles(image.shape) for region in _in_tile(image, *tile)]
+    if not regions:
+        regions = [region for quarters in (2, 1, 3) for region in _in_turned(image, quarters)]
     return distinct(regions)
 
 
@@ -150,6 +158,23 @@ def _starts(length: int, side: int) -> np.ndarray:
 def _in_tile(image: np.ndarray, left: int, top: int, side: int) -> list[Region]:
     found = find_regions(image[top : top + side, left : left + side])
     return [replace(region, centre_px=region.centre_px + np.array([left, top])) for region in found]
+
+
+def _in_turned(image: np.ndarray, quarters: int) -> list[Region]:
+    """What the detector finds in the picture turned counter-clockwise by so many right angles, in the picture as it is.
+
+    It knows people at any angle, but those who stand upright best.
+    """
+    turned = np.ascontiguousarray(np.rot90(image, quarters))
+    (height, width), found = turned.shape[:2], find_regions(turned)
+    for _ in range(quarters):
+        # Clockwise again: what lies at (x, y) comes to lie at (height - y, x).
+        found = [
+            replace(r, centre_px=np.array([height - r.centre_px[1], r.centre_px[0]]), angle_rad=r.angle_rad + np.pi / 2)
+            for r in found
+        ]
+        height, width = width, height
+    return found
 
 
 def distinct(regions: list[Region]) -> list[Region]:

@@ -15,6 +15,7 @@ from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps, fit_close_ups
 from ..fit.key_fit import camera_notes, fit_keys
 from ..frames import Footage
+from ..second_look import reconsidered
 from .base import Bodies, BodyTrack, Report
 from .clip_path import recover_clip
 from .landmarks_clip import LandmarksWay
@@ -47,6 +48,7 @@ class LandmarksBackend:
             return Bodies((), camera)
         report("fit", 0.6, f"fitting {len(people)} {'person' if len(people) == 1 else 'people'}")
         keys = fit_keys(people, np.arange(len(people)), camera, request, report)
+        people, keys = reconsidered(image, people, keys, camera, request, report)
         fit, posed = keys.fit, keys.problem.skeleton.pose(keys.state)
         notes: tuple[str, ...] = ()
         if request.camera_from == "blade":

@@ -19,9 +19,10 @@ from .observations import Masks, observations
 
 FOCAL_INFORMED = 0.8
 """The landmarks told something of the focal length if they narrowed its prior to less than this share."""
-TRUSTED_EVIDENCE = 0.2
+TRUSTED_EVIDENCE = 0.1
 """Share of what a fit says of the focal length that is believed. Its landmarks come from a network that takes every
-picture for an everyday one: they are wrong together, which a sum over landmarks does not know (measured on renders)."""
+picture for an everyday one: they are wrong together, which a sum over landmarks does not know. On 450 of the people
+whom the lifter learned from, what fits said correlates with the truth by 0.17 only, 0.09 within 1.2 m."""
 MOST_VIEWS = 3.0
 """So many independent views of one person all frames together are taken for: they repeat the same mistakes."""
 

@@ -85,7 +85,7 @@ def test_training_learns_and_what_it_writes_can_be_read(tmp_path, monkeypatch):
     joints = np.stack([inputs[:, 99 + 3 * j : 102 + 3 * j] for j in range(JOINTS)], 1)  # some of the metric landmarks
     joints[:, 0] = 0
     monkeypatch.setattr(lifter, "HIDDEN", 32)
-    np.savez(tmp_path / "lifter.npz", **lifter.train(inputs, joints, epochs=100))
+    np.savez(tmp_path / "lifter.npz", **lifter.train(inputs, joints, steps=200, simulated=(inputs, joints)))
     monkeypatch.setattr(landmark_lifter, "LIFTER_FILE", tmp_path / "lifter.npz")
     load_lifter.cache_clear()
     try:

@@ -41,7 +41,7 @@ LENSES_MM = (16.0, 90.0)
 EXTENTS = (0.35, 1.35)
 """The person's size over the picture's; above 1 the picture cuts somebody off."""
 DISTANCES_M = (0.5, 8.0)
-_ASPECTS = (2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2)
+ASPECTS = (2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2)
 _FOUND_IOU = 0.3
 _PARTS = ({"hip", "knee", "ankle", "foot"}, {"collar", "shoulder", "elbow", "wrist"})
 
@@ -81,14 +81,8 @@ def shard(number: int, seed: int, clips, heavy: Path | None) -> dict[str, np.nda
 def _person(
     rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colours: np.ndarray, clips, heavy: Path | None
 ) -> list[Row]:
-    azimuth_rad = math.radians(
-        rng.choice([rng.uniform(*part) for part in ((0, 60), (60, 120), (120, 180))], p=(0.5, 0.25, 0.25))
-    )
-    azimuth_rad *= rng.choice((-1, 1))
-    elevation_rad = math.radians(np.clip(rng.normal(4, 18), -35, 65))
-    level = math.cos(elevation_rad)
-    towards = np.array([math.sin(azimuth_rad) * level, math.sin(elevation_rad), math.cos(azimuth_rad) * level])
-    pose, shape = _pose(rng, body, clips, towards)[None], np.zeros((1, 0))
+    towards = unit(*direction(rng))
+    pose, shape = random_pose(rng, body, clips, towards)[None], np.zeros((1, 0))
     expression = rng.normal(0, 0.4, (1, 10)).clip(-1, 1)
     joints = body.forward(pose, shape, expression, vertex_ids=np.array([0])).joints[0, : poses.BODY_JOINTS]
     vertices = dressed.forward(pose, shape, expression).vertices[0]
@@ -138,7 +132,20 @@ def outline_of(mask: np.ndarray, box_px: np.ndarray) -> np.ndarray:
     return cv2.resize(view, (OUTLINE, OUTLINE), interpolation=cv2.INTER_AREA)
 
 
-def _pose(rng: np.random.Generator, body: BodyModel, clips, towards: np.ndarray) -> np.ndarray:
+def direction(rng: np.random.Generator) -> tuple[float, float]:
+    """Where the camera is, seen from the person: to the left of its front, and above. Radians."""
+    parts = ((0, 60), (60, 120), (120, 180))
+    azimuth = math.radians(rng.choice([rng.uniform(*part) for part in parts], p=(0.5, 0.25, 0.25)))
+    return azimuth * rng.choice((-1, 1)), math.radians(np.clip(rng.normal(4, 18), -35, 65))
+
+
+def unit(azimuth_rad, elevation_rad) -> np.ndarray:
+    """(3,) or (3, N) towards the camera, body frame."""
+    level = np.cos(elevation_rad)
+    return np.array([np.sin(azimuth_rad) * level, np.sin(elevation_rad), np.cos(azimuth_rad) * level])
+
+
+def random_pose(rng: np.random.Generator, body: BodyModel, clips, towards: np.ndarray) -> np.ndarray:
     """(55, 3) a recorded pose, often with limbs of another one, jittered, and turned as recordings seldom are."""
     pose, _ = poses.random_pose(rng, body, clips, towards, 0.3)
     parts = [name.rpartition("_")[::2] for name in body.joint_names[: poses.BODY_JOINTS]]
@@ -161,7 +168,7 @@ def _pose(rng: np.random.Generator, body: BodyModel, clips, towards: np.ndarray)
 def _camera(rng: np.random.Generator, vertices: np.ndarray, head: np.ndarray, out: np.ndarray) -> Camera | None:
     middle = 0.5 * (vertices.min(0) + vertices.max(0))
     radius_m = np.linalg.norm(vertices - middle, axis=1).max()
-    aspect = float(rng.choice(_ASPECTS))
+    aspect = float(rng.choice(ASPECTS))
     width, height = round(LONGER_PX * min(aspect, 1)), round(LONGER_PX / max(aspect, 1))
     for _ in range(30):
         lens_mm = math.exp(rng.uniform(*np.log(LENSES_MM)))

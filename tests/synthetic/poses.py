@@ -45,7 +45,7 @@ def random_pose(
     """(55, 3) pose whose root faces +z as far as it faces anywhere, and what it is called.
 
     `towards` (3,) points from the body to the camera (body frame: y up, z front). With the chance `reach` an arm or a
-    leg is stretched there.
+    leg is stretched there, unless the camera is behind.
     """
     everyday, extreme = clips
     clip = _one_of(rng, extreme if rng.random() < 0.45 else everyday)
@@ -60,7 +60,7 @@ def random_pose(
     pose[0] = matrix_to_rotvec(_without_heading(rotvec_to_matrix(pose[0])))
     if rng.random() < 0.2:
         pose, name = seated(rng, body, pose), f"seat, {name}"
-    if rng.random() < reach:
+    if rng.random() < reach and towards[2] > 0:
         limb = _one_of(rng, ("left_shoulder", "right_shoulder", "left_hip", "right_hip"))
         pose, name = stretched(rng, body, pose, limb, towards), f"{limb} to the camera, {name}"
     return pose, name
