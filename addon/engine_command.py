@@ -63,7 +63,10 @@ def _found() -> Iterator[tuple[str, ...]]:
 
 
 def _serve_with(python: str) -> tuple[str, ...]:
-    return (python, "-s", "-u", str(PACKAGE_ROOT / "engine" / "launch.py"), "serve")
+    flags: tuple[str, ...] = ("-s", "-u")
+    if not (PACKAGE_ROOT / "dev.py").exists():  # an extension, in whose folder nothing is written
+        flags += ("-X", f"pycache_prefix={engine_places().root / 'compiled'}")
+    return (python, *flags, str(PACKAGE_ROOT / "engine" / "launch.py"), "serve")
 
 
 def _is_python(word: str) -> bool:

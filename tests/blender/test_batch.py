@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -102,14 +103,19 @@ def test_a_picture_beside_its_blend_is_named_relative_to_it(bpy, batch, tmp_path
 def test_exit_codes(batch, tmp_path):
     picture = write_picture(tmp_path / "one.png")
     engine = ("--engine", ENGINE, "--backend", "fake", "--out", tmp_path / "out")
-    assert batch().returncode == 2
-    assert batch(picture).returncode == 2
-    assert batch("nothing.png", *engine).returncode == 2
-    assert batch("--recovery", picture, "--save", tmp_path / "x.blend").returncode == 2
-    assert batch(picture, *engine, mischief="nobody").returncode == 1
-    assert batch(picture, *engine, "--min-iou", "0.99", mischief="outside").returncode == 1
-    missing = batch(picture, "--engine", "no-such-program serve", "--out", tmp_path / "out")
-    assert missing.returncode == 3 and "preferences" in missing.stderr
+    expected = [
+        (2, (), ""),
+        (2, (picture,), ""),
+        (2, ("nothing.png", *engine), ""),
+        (2, ("--recovery", picture, "--save", tmp_path / "x.blend"), ""),
+        (1, (picture, *engine), "nobody"),
+        (1, (picture, *engine, "--min-iou", "0.99"), "outside"),
+        (3, (picture, "--engine", "no-such-program serve", "--out", tmp_path / "out"), ""),
+    ]
+    with ThreadPoolExecutor(4) as pool:  # each starts a Blender, and most an engine
+        done = list(pool.map(lambda case: batch(*case[1], mischief=case[2]), expected))
+    assert [each.returncode for each in done] == [code for code, _, _ in expected]
+    assert "preferences" in done[-1].stderr
 
 
 def test_help_has_examples_and_the_engines_options(batch):

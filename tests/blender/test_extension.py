@@ -17,6 +17,7 @@ from .test_addon import shape_of
 
 SCRIPT = """
 import os, sys
+from pathlib import Path
 import bpy
 import numpy as np
 
@@ -35,6 +36,9 @@ camera = bpy.context.scene.camera
 lens = [camera.data.lens, camera.data.shift_x, camera.data.shift_y, camera.data.sensor_width]
 bones = np.array([b.matrix for b in rig.pose.bones], np.float64)
 np.savez(out, bones, np.array(camera.matrix_world, np.float64), np.array(lens))
+
+folder = Path(sys.modules[name].__file__).parent
+assert not list((folder / "engine").rglob("__pycache__")), "the engine writes nothing into the extension's folder"
 
 bpy.ops.preferences.addon_disable(module=name)
 assert not hasattr(bpy.types.Scene, "recover_body") and not hasattr(bpy.types, "RECOVER_BODY_OT_recover")
@@ -66,6 +70,7 @@ def test_installed_enabled_used_and_removed(bpy, package, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "BLENDER_USER_RESOURCES": str(home), "RECOVER_BODY_ENGINE_PYTHON": python}
+    environment["RECOVER_BODY_DATA"] = str(tmp_path / "data")
     environment.pop("PYTHONPATH", None)
     command = [sys.executable, "-c", SCRIPT, package, picture, out]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
