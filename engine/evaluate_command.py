@@ -21,7 +21,8 @@ examples:
   recover-body evaluate --dataset 3dpw --data 3dpw_test.npz --pictures 3DPW --backend tokenhmr \\
                         --regressor SMPL_to_J19.pkl --out results
   recover-body evaluate --dataset emdb --data emdb.npz --pictures EMDB --backend hmr2 --crops 0,30,50
-  recover-body evaluate --dataset spec-mtp --data spec_mtp.npz --pictures SPEC --backend blade --body smplx-neutral
+  recover-body evaluate --dataset spec-mtp --data spec_mtp.npz --pictures SPEC --backend blade --body smplx-neutral \\
+                        --h36m J_regressor_h36m.npy --transfer smplx2smpl_deftrafo_setup.pkl
 
 layouts:
   3dpw, emdb     the .npz files that HMR2.0 and TokenHMR evaluate on; SMPL's bodies must be imported
@@ -60,6 +61,13 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     add("--camera", choices=("find", "given"), default="find", help="whether the backend is told the labelled camera")
     add("--regressor", type=Path, metavar="FILE", help="SMPL_to_J19.pkl, for 3dpw box by box")
+    add(
+        "--h36m",
+        type=Path,
+        metavar="FILE",
+        help="J_regressor_h36m.npy: everybody is fitted by SMPL, as in BLADE's tables",
+    )
+    add("--transfer", type=Path, metavar="FILE", help="smplx2smpl_deftrafo_setup.pkl, for --h36m with SMPL-X's bodies")
     add("--bad-data", choices=("skip", "stop"), default="skip", help="unreadable samples (default: count them)")
     add("--out", type=Path, metavar="DIR", help="write evaluation.md, .json, .csv (every person) and .png there")
     add("--json", action="store_true", help="print the figures as JSON rather than as a table")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,14 +44,42 @@ class _SparseRows(_Inert):
     pass
 
 
+class _SparseEntries(_Inert):
+    pass
+
+
+_Sparse = _SparseColumns | _SparseRows | _SparseEntries
+
+
+class Entries(NamedTuple):
+    """What is not zero in a matrix."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, int]
+
+
+def load_matrix(path: Path, name: str) -> Entries:
+    """The sparse matrix that the pickled dictionary has under `name`. Raises `RefusedPickle`."""
+    content = _load(path)
+    if not isinstance(content.get(name), _Sparse):
+        raise RefusedPickle(f"it holds no sparse matrix {name}")
+    return _entries(content[name])
+
+
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The pickled dictionary's arrays by name; entries that are no arrays are left out. Raises `RefusedPickle`."""
+    arrays = {str(name): _array(value) for name, value in _load(path).items()}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _load(path: Path) -> dict[Any, Any]:
     with open(path, "rb") as file:
         content = _ArrayUnpickler(file, encoding="latin1").load()  # SMPL's files were written by Python 2
     if not isinstance(content, dict):
         raise RefusedPickle("it holds no dictionary of arrays")
-    arrays = {str(name): _array(value) for name, value in content.items()}
-    return {name: array for name, array in arrays.items() if array is not None}
+    return content
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -98,6 +126,8 @@ _SPARSE = {
     "csc_array": _SparseColumns,
     "csr_matrix": _SparseRows,
     "csr_array": _SparseRows,
+    "coo_matrix": _SparseEntries,
+    "coo_array": _SparseEntries,
 }
 
 
@@ -105,20 +135,28 @@ def _array(value: Any) -> np.ndarray | None:
     """A plain array out of what was read, or None for what is none."""
     if isinstance(value, np.ndarray):
         return value
-    if isinstance(value, (_SparseColumns, _SparseRows)):
+    if isinstance(value, _Sparse):
         return _dense(value)
     if isinstance(value, _Chumpy):
         return _evaluated(value)
     return None
 
 
-def _dense(sparse: _SparseColumns | _SparseRows) -> np.ndarray:
+def _entries(sparse: _Sparse) -> Entries:
     state = sparse.state
-    shape = tuple(int(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
-    minor, starts, values = state["indices"], state["indptr"], state["data"]
-    major = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    rows_count, columns_count = (int(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
+    if isinstance(sparse, _SparseEntries):
+        rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
+    else:
+        minor, starts = state["indices"], state["indptr"]
+        major = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        rows, columns = (minor, major) if isinstance(sparse, _SparseColumns) else (major, minor)
+    return Entries(rows, columns, state["data"], (rows_count, columns_count))
+
+
+def _dense(sparse: _Sparse) -> np.ndarray:
+    rows, columns, values, shape = _entries(sparse)
     dense = np.zeros(shape, values.dtype)
-    rows, columns = (minor, major) if isinstance(sparse, _SparseColumns) else (major, minor)
     np.add.at(dense, (rows, columns), values)
     return dense
 

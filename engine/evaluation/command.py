@@ -17,6 +17,7 @@ from ..pipeline import Clock
 from ..streams import hushed_libraries
 from .asking import Asker, CropNetwork, WholeProgram
 from .datasets import SMPL_SETS, MissingData, open_dataset
+from .on_smpl import OnSmpl
 from .people import Keypoints
 from .run import Measured, measure
 from .tables import as_dict, markdown, write_csv, write_plot
@@ -40,7 +41,8 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
     keypoints, crops = Keypoints(options.regressor), crop_percents(options.crops)
     backend = registry.choose(options.backend)
     ask = _asker(options, backend, keypoints)
-    dataset = open_dataset(options.dataset, options.data, options.pictures, keypoints)
+    on_smpl = OnSmpl.opened(options.h36m, options.transfer) if options.h36m else None
+    dataset = open_dataset(options.dataset, options.data, options.pictures, keypoints, on_smpl=on_smpl is not None)
     count = len(dataset.entries[: options.limit])
     with hushed_libraries():
         console = (Bar if sys.stderr.isatty() else Lines)(sys.stderr, lambda: "")
@@ -52,6 +54,7 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
                 crops,
                 options.limit,
                 stop_at_bad=options.bad_data == "stop",
+                on_smpl=on_smpl,
                 on_picture=lambda done: clock.report("evaluate", done / count, f"{backend.name}, {done} of {count}"),
             )
         console.end(0)

@@ -7,7 +7,7 @@ Each reader is a sequence of `Entry`, a picture that is read when it is asked fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,8 +71,12 @@ class DataSet:
     """What was already found to be wrong, sample by sample."""
 
 
-def open_dataset(name: str, path: Path, pictures: Path | None, keypoints: Keypoints) -> DataSet:
-    """Raises `MissingData`, `BadSample` for a file that is wrong as a whole, `NotImported` for its bodies."""
+def open_dataset(
+    name: str, path: Path, pictures: Path | None, keypoints: Keypoints, *, on_smpl: bool = False
+) -> DataSet:
+    """`on_smpl`: of files that have both, SMPL's labels rather than SMPL-X's.
+
+    Raises `MissingData`, `BadSample` for a file that is wrong as a whole, `NotImported` for its bodies."""
     if not path.exists():
         raise MissingData(f"There is no {path}, which should be {name}: {DATASETS[name]}.")
     if path.is_dir() or path.suffix == ".tar":
@@ -84,7 +88,7 @@ def open_dataset(name: str, path: Path, pictures: Path | None, keypoints: Keypoi
         raise MissingData(f"There is no folder {pictures} with the pictures that {path.name} names.")
     if name in SMPL_SETS:
         return _from_benchmark(name, path, pictures, keypoints)
-    return _from_human_data(name, path, pictures, keypoints)
+    return _from_human_data(name, path, pictures, keypoints, on_smpl)
 
 
 # ---- our tars ----
@@ -111,13 +115,10 @@ def _tar_sample(sample: TarSample, keypoints: Keypoints) -> Labelled:
         person = posed(body, pose, labels.betas[n], labels.translation[n], labels.box_px[n], keypoints)
         # What the file says of the keypoints wins: it also knows which of them are seen.
         people.append(
-            Person(
-                person.box_px,
-                body,
-                person.vertices,
-                person.joints,
-                labels.keypoints_3d[n, :, :3].astype(np.float64),
-                labels.keypoints_2d[n].astype(np.float64),
+            replace(
+                person,
+                keypoints=labels.keypoints_3d[n, :, :3].astype(np.float64),
+                keypoints_px=labels.keypoints_2d[n].astype(np.float64),
             )
         )
     return Labelled(sample.picture(), labels.intrinsics.astype(np.float64), tuple(people))
@@ -153,18 +154,9 @@ def _from_benchmark(name: str, path: Path, pictures: Path, keypoints: Keypoints)
             made = posed(body, pose, person.betas, np.zeros(3), box_px, keypoints, is_placed=False)
             solid, seen = person.sample.keypoints_3d, person.sample.keypoints_2d.astype(np.float64)
             seen[:, :2] += 0.5
-            has_keypoints = benchmark.has_keypoints
-            people.append(
-                Person(
-                    box_px,
-                    body,
-                    made.vertices,
-                    made.joints,
-                    solid[:, :3].astype(np.float64) if has_keypoints else made.keypoints,
-                    seen if has_keypoints else None,
-                    is_placed=False,
-                )
-            )
+            if benchmark.has_keypoints:
+                made = replace(made, keypoints=solid[:, :3].astype(np.float64), keypoints_px=seen)
+            people.append(made)
             crops.append(Crop.around((box_px - 0.5).tolist()))
         image = read_picture(pictures, names[rows[0]], Where(path, names[rows[0]]))
         return Labelled(image, None, tuple(people), tuple(crops))
@@ -175,10 +167,10 @@ def _from_benchmark(name: str, path: Path, pictures: Path, keypoints: Keypoints)
 # ---- HumanData ----
 
 
-def _from_human_data(name: str, path: Path, pictures: Path, keypoints: Keypoints) -> DataSet:
+def _from_human_data(name: str, path: Path, pictures: Path, keypoints: Keypoints, on_smpl: bool) -> DataSet:
     labels, data = HumanDataSet(path, pictures), read_objects(path)
     names = [str(value) for value in np.asarray(data.get("image_path", data.get("img_fn")), object).reshape(-1)]
-    kind = "smplx" if "smplx" in data else "smpl"
+    kind = "smpl" if "smpl" in data and (on_smpl or "smplx" not in data) else "smplx"
     body = load_body(f"{kind}-neutral")
     count, where = len(names), Where(path)
     if kind == "smpl":

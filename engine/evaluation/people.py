@@ -9,10 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from ...models.body_model import SHIPPED_BODIES, BodyModel
+from ...models.surface_fit import Posed
 from ...wire.frames import project
 from ..training.bodies import KeypointMap, keypoint_map
 
 SMPL_JOINTS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Human36Joints:
+    joints: np.ndarray
+    """(17, 3) metres."""
+    is_exact: bool
+    """Whether SMPL-X's own transfer led to SMPL's surface, or the person was on SMPL from the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +42,10 @@ class Person:
     """(44, 3) x, y and confidence."""
     is_placed: bool = True
     """Whether the place in the camera's frame means something; some labels know only the body about its pelvis."""
+    parameters: Posed | None = None
+    """What the body was posed with."""
+    h36m: Human36Joints | None = None
+    """Joints that Human3.6M's regressor finds, where it was asked."""
 
     def has_surface_of(self, other: Person) -> bool:
         """Whether vertex n is the same place on both bodies."""
@@ -77,4 +90,5 @@ def posed(
     flat = None
     if solid is not None and intrinsics is not None:
         flat = np.concatenate([project(solid, intrinsics), np.ones((len(solid), 1))], 1)
-    return Person(np.asarray(box_px, np.float64), body, vertices, joints, solid, flat, is_placed)
+    parameters = Posed(pose, betas, np.asarray(translation))
+    return Person(np.asarray(box_px, np.float64), body, vertices, joints, solid, flat, is_placed, parameters)

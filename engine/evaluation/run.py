@@ -13,6 +13,7 @@ from ..errors import RecoverError
 from ..training.data.bad_data import BadSample, Tally
 from .asking import Asker
 from .datasets import DataSet, Labelled
+from .on_smpl import OnSmpl
 from .scores import MEASURES, cropped, protocol_of, scored
 
 
@@ -60,9 +61,12 @@ def measure(
     limit: int | None,
     *,
     stop_at_bad: bool,
+    on_smpl: OnSmpl | None = None,
     on_picture: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """Ask about the first `limit` pictures. Raises `BadSample` where asked to, and what makes a backend unusable."""
+    """Ask about the first `limit` pictures; with `on_smpl` everybody is compared there.
+
+    Raises `BadSample` where asked to, and what makes a backend unusable."""
     measured = Measured(missed={percent: [] for percent in crops_percent})
     for problem in dataset.problems:
         _bad(problem, measured, stop_at_bad)
@@ -74,12 +78,20 @@ def measure(
         else:
             measured.pictures += 1
             for percent in crops_percent:
-                _ask(dataset.name, str(entry.where.sample), picture, percent, ask, measured)
+                _ask(dataset.name, str(entry.where.sample), picture, percent, ask, on_smpl, measured)
         on_picture(done)
     return measured
 
 
-def _ask(dataset: str, sample: str, picture: Labelled, percent: int, ask: Asker, measured: Measured) -> None:
+def _ask(
+    dataset: str,
+    sample: str,
+    picture: Labelled,
+    percent: int,
+    ask: Asker,
+    on_smpl: OnSmpl | None,
+    measured: Measured,
+) -> None:
     """Everybody in the whole picture; or one after the other, with the middle of their boxes alone."""
     if percent == 0:
         shown = [(picture, tuple(range(len(picture.people))))]
@@ -91,6 +103,8 @@ def _ask(dataset: str, sample: str, picture: Labelled, percent: int, ask: Asker,
             if found is None:
                 measured.missed[percent].append(f"{sample}, person {row}")
                 continue
+            if on_smpl:
+                labelled, found = on_smpl(labelled), on_smpl(found)
             protocol = protocol_of(dataset, labelled, found)
             values = scored(protocol, view, labelled, found, answer.intrinsics)
             placed = labelled.is_placed and found.is_placed

@@ -34,6 +34,9 @@ PROTOCOLS = {
     "3dpw-like": "14 of the 44 keypoints, pelvis on pelvis; SMPL's regressed keypoints are approximated on "
     "another body, so these joint errors are no published ones",
     "emdb": "SMPL's 24 joints, the hips' middle on the other's, as published",
+    "h36m": "14 of Human3.6M's joints, regressed from SMPL's surface, as published; everybody was fitted by SMPL",
+    "h36m-like": "14 of Human3.6M's joints, regressed from SMPL's surface; bodies were fitted by SMPL over nearest "
+    "places rather than SMPL-X's own transfer, which costs some millimetres",
     "shared": "14 joints that SMPL, SMPL-X and the free bodies share (hips to ankles, shoulders to wrists, neck, "
     "head), pelvis on pelvis; published tables regress theirs from SMPL's surface",
 }
@@ -48,6 +51,8 @@ _FIRST_FINGER, _FIRST_RIGHT_FINGER = 25, 40
 
 def protocol_of(dataset: str, labelled: Person, found: Person) -> str:
     """Which joints are compared: a key of `PROTOCOLS`."""
+    if labelled.h36m and found.h36m:
+        return "h36m" if labelled.h36m.is_exact and found.h36m.is_exact else "h36m-like"
     if dataset == "3dpw" and labelled.keypoints is not None and found.keypoints is not None:
         return "3dpw" if found.body.joint_count == SMPL_JOINTS else "3dpw-like"
     if dataset == "emdb" and labelled.body.joint_count == found.body.joint_count == SMPL_JOINTS:
@@ -60,6 +65,14 @@ def body_errors(protocol: str, labelled: Person, found: Person) -> BodyErrors:
     same = labelled.has_surface_of(found)
     true_surface = labelled.vertices[None]
     surface = found.vertices[None] if same else np.full_like(true_surface, np.nan)
+    if protocol.startswith("h36m"):
+        assert labelled.h36m is not None and found.h36m is not None
+        joints, true_joints = found.h36m.joints[None], labelled.h36m.joints[None]
+        return BodyErrors(
+            pve=metrics.vertex_errors_mm(surface, true_surface, joints, true_joints).mean(1),
+            mpjpe=metrics.joint_errors_mm(joints, true_joints).mean(1),
+            pa_mpjpe=metrics.joint_errors_mm(joints, true_joints, procrustes=True).mean(1),
+        )
     if protocol.startswith("3dpw"):
         assert labelled.keypoints is not None and found.keypoints is not None
         return errors_3dpw(found.keypoints[None], labelled.keypoints[None], surface, true_surface)

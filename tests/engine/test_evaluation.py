@@ -17,22 +17,25 @@ from recover_body.engine.backends.base import Bodies, BodyTrack
 from recover_body.engine.backends.neural import CropNetworkBackend, Prediction
 from recover_body.engine.crop import Crop
 from recover_body.engine.errors import NobodyFound
-from recover_body.engine.evaluation import asking, datasets
+from recover_body.engine.evaluation import asking, datasets, on_smpl
 from recover_body.engine.evaluation.asking import CropNetwork, WholeProgram, matched
 from recover_body.engine.evaluation.datasets import open_dataset
+from recover_body.engine.evaluation.on_smpl import OnSmpl
 from recover_body.engine.evaluation.people import Keypoints
 from recover_body.engine.evaluation.published import ROWS
 from recover_body.engine.evaluation.run import measure
-from recover_body.engine.evaluation.scores import MEASURES, cropped
+from recover_body.engine.evaluation.scores import MEASURES, cropped, protocol_of, scored
 from recover_body.engine.importer import import_files
 from recover_body.engine.training.data.bad_data import BadSample
 from recover_body.engine.training.data.layout import PeopleLabels
 from recover_body.engine.training.data.shards import read_index
+from recover_body.models.body_model import load_body
 from recover_body.models.rotations import rotvec_to_matrix
 from recover_body.models.smpl_joints import keypoints_44
 from recover_body.tests import fill_weights
 from recover_body.tests.engine import training_samples
 from recover_body.tests.models.smplx_files import smplx_npz
+from recover_body.tests.models.test_smpl_to_smplx import in_smpl_layout
 from recover_body.tests.models.weight_files import smpl_pickle
 from recover_body.tests.parity.standins import smpl_body
 
@@ -147,6 +150,49 @@ def test_the_command_from_end_to_end(synth, tmp_path, capsys):
     assert cv2.imread(str(out / "evaluation.png")) is not None
 
 
+# ---- BLADE's protocol ----
+
+
+@pytest.fixture()
+def h36m_file(tmp_path):
+    """Human3.6M's joints as vertices of a body in SMPL's layout; the numbers of the vertices."""
+    body = in_smpl_layout(load_body("neutral"))
+    chosen = np.random.default_rng(0).choice(len(body.v_template), 17, replace=False)
+    regressor = np.zeros((17, len(body.v_template)), np.float32)
+    regressor[np.arange(17), chosen] = 1
+    np.save(tmp_path / "h36m.npy", regressor)
+    return tmp_path / "h36m.npy", body, chosen
+
+
+def test_bodies_on_smpl_are_scored_by_the_joints_of_human36m(synth, h36m_file, monkeypatch):
+    path, smpl, chosen = h36m_file
+    monkeypatch.setattr(on_smpl, "load_body", lambda name: smpl)
+    picture = open_dataset("synth", synth, None, Keypoints()).entries[0].read()
+    labelled = replace(picture.people[0], body=smpl)
+    moved = labelled.vertices + np.array([0.1, 0, 0])  # pelvis on pelvis this is no mistake
+    moved[chosen[13]] += (0, 0.28, 0)  # one of the 14 joints
+    moved[chosen[9]] += (0, 9.0, 0)  # of the 17, but not of the 14
+    carry = OnSmpl.opened(path, None)
+    people = carry(labelled), carry(replace(labelled, vertices=moved))
+    protocol = protocol_of("synth", *people)
+    values = scored(protocol, picture, *people, picture.intrinsics)
+    assert protocol == "h36m" and values["mpjpe_mm"] == pytest.approx(20, abs=1e-3)  # 280 mm of one joint of 14
+    assert 0 < values["pa_mpjpe_mm"] < 40
+    assert values["mve_mm"] == pytest.approx(1000 * (0.28 + 9) / len(moved), rel=1e-6)
+
+
+def test_answers_on_other_bodies_are_fitted_by_smpl_first(synth, labels, h36m_file, monkeypatch):
+    path, smpl, _ = h36m_file
+    monkeypatch.setattr(on_smpl, "load_body", lambda name: smpl)
+    dataset = open_dataset("synth", synth, None, Keypoints())
+    ask = WholeProgram(Oracle(labels, shift=(0, 0, 0.5)), "neutral", Keypoints(), is_camera_given=False)
+    found = measure(dataset, ask, (0,), 1, stop_at_bad=True, on_smpl=OnSmpl.opened(path, None))
+    assert [score.protocol for score in found.scores] == ["h36m-like"]
+    means = found.means(0)
+    assert means["mpjpe_mm"] < 1 and means["mve_mm"] < 1  # both sides are fitted alike
+    assert means["tz_m"] == pytest.approx(0.5, abs=2e-3) and means["part_miou_percent"] > 20
+
+
 # ---- what is missing, and what is bad ----
 
 
@@ -159,6 +205,7 @@ def test_the_command_from_end_to_end(synth, tmp_path, capsys):
         (["--dataset", "synth", "--data", "SYNTH", "--limit", "0"], 2, "--limit"),
         (["--dataset", "synth", "--data", "SYNTH", "--ask", "boxes"], 2, "box by box"),
         (["--dataset", "synth", "--data", "SYNTH", "--regressor", "nowhere.pkl"], 3, "no file nowhere.pkl"),
+        (["--dataset", "synth", "--data", "SYNTH", "--h36m", "nowhere.npy"], 3, "no file nowhere.npy"),
     ],
 )
 def test_what_is_missing_is_named(arguments, code, words, synth, tmp_path, capsys):
