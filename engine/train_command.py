@@ -98,9 +98,9 @@ def _add_common(parser: argparse.ArgumentParser, recipe: str) -> None:
 
 def _add_own(parser: argparse.ArgumentParser, recipe: str) -> None:
     add = parser.add_argument
+    add("--no-augment", action="store_true", help="show the samples as they are, for instance to overfit a few")
     if recipe == "tokenizer":
         return
-    add("--no-augment", action="store_true", help="show the samples as they are, for instance to overfit a few")
     add("--pictures", type=Path, metavar="DIR", help="where the pictures lie that an annotation file names")
     add("--regressor", type=Path, metavar="FILE", help="SMPL_to_J19.pkl, with SMPL's body file")
     if recipe == "tokenhmr":

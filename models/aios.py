@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .aios_decoder import HEADS, LEVELS, POINTS, Decoded, Decoder, DecoderConfig, Mlp, sines
 from .deformable_attention import DeformableAttention, Sizes
-from .resnet import OUTPUT_WIDTHS, ResNet50
+from .resnet import ResNet, ResNetConfig
 from .rotations_torch import sixd_columns_to_matrix
 from .state import Shape, assembled, count_numbered, need, shapes_without_memory
 
@@ -53,6 +53,8 @@ class AiosConfig:
 
     encoder_layers: int = 6
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    backbone: ResNetConfig = field(default_factory=ResNetConfig)
+    head_width: int = 256  # inside the heads that say poses and shapes
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], *, candidates: int = 900, groups: int = 100) -> AiosConfig:
@@ -70,6 +72,8 @@ class AiosConfig:
                 candidates=candidates,
                 groups=groups,
             ),
+            backbone=ResNetConfig.from_state(state, NETWORK, "backbone.0.body."),
+            head_width=need(state, f"smpl_pose_embed.{LAST_HEAD}.layers.0.weight", NETWORK).shape[0],
         )
 
 
@@ -179,12 +183,12 @@ class AiosTrunk(nn.Module):
     def __init__(self, config: AiosConfig):
         super().__init__()
         width = config.decoder.width
-        self.backbone = nn.ModuleList([nn.ModuleDict({"body": ResNet50()})])
+        self.backbone = nn.ModuleList([nn.ModuleDict({"body": ResNet(config.backbone)})])
         self.input_proj = nn.ModuleList(
             nn.Sequential(conv, nn.GroupNorm(GROUP_NORM_GROUPS, width))
             for conv in (
-                *(nn.Conv2d(channels, width, 1) for channels in OUTPUT_WIDTHS),
-                nn.Conv2d(OUTPUT_WIDTHS[-1], width, 3, stride=2, padding=1),
+                *(nn.Conv2d(channels, width, 1) for channels in config.backbone.output_widths),
+                nn.Conv2d(config.backbone.output_widths[-1], width, 3, stride=2, padding=1),
             )
         )
         self.transformer = Transformer(config)
@@ -220,7 +224,7 @@ class BodyHeads(nn.Module):
             ("expr", face, EXPRESSIONS),
             ("jaw", face, 6),
         ):
-            head = Mlp(tokens * decoder.width, decoder.width, numbers)
+            head = Mlp(tokens * decoder.width, config.head_width, numbers)
             self.add_module(f"smpl_{name}_embed", nn.ModuleDict({LAST_HEAD: head}))
 
     def forward(self, candidates: Candidates, kept: Tensor, deeper: Decoded | None = None) -> People:
@@ -304,13 +308,17 @@ def used_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def position_map(level: Tensor) -> Tensor:
-    """(B, C, h, w) -> (1, 256, h, w): sines and cosines of y, then of x."""
-    rows, columns = level.shape[2:]
+    """(B, C, h, w) -> (1, C, h, w): sines and cosines of y, then of x."""
+    width, rows, columns = level.shape[1:]
     y, x = (
-        sines(torch.arange(1, count + 1, device=level.device) / (count + 1e-6) * 2 * math.pi, POSITION_TEMPERATURE)
+        sines(
+            2 * math.pi * torch.arange(1, count + 1, device=level.device) / (count + 1e-6),
+            POSITION_TEMPERATURE,
+            width // 2,
+        )
         for count in (rows, columns)
     )
-    y, x = y[:, None].expand(-1, columns, -1), x[None].expand(rows, -1, -1)  # (h, w, 128)
+    y, x = y[:, None].expand(-1, columns, -1), x[None].expand(rows, -1, -1)  # (h, w, C / 2)
     return torch.cat([y, x], dim=-1).permute(2, 0, 1)[None]
 
 

@@ -303,8 +303,8 @@ def box_sines(boxes: Tensor) -> Tensor:
     return sines(boxes[..., [1, 0, 2, 3]] * 2 * math.pi, SINE_TEMPERATURE).flatten(-2)
 
 
-def sines(angles_rad: Tensor, temperature: float) -> Tensor:
+def sines(angles_rad: Tensor, temperature: float, features: int = SINE_FEATURES) -> Tensor:
     """(…) -> (…, 128): sines at the even, cosines at the odd places, ever slower."""
-    exponent = torch.arange(SINE_FEATURES // 2, device=angles_rad.device) * (2 / SINE_FEATURES)
+    exponent = torch.arange(features // 2, device=angles_rad.device) * (2 / features)
     phases = angles_rad[..., None] / temperature**exponent
     return torch.stack([phases.sin(), phases.cos()], dim=-1).flatten(-2)

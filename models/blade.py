@@ -18,7 +18,6 @@ from .aios import Aios, AiosConfig, AiosTrunk, Candidates, Condition, People, us
 from .aios_decoder import Decoded, table
 from .depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from .depth_anything import DepthAnything, DepthAnythingConfig
-from .resnet import OUTPUT_WIDTHS
 from .state import Shape, assembled, need, shapes_without_memory, with_prefix
 
 NETWORK = "BLADE"
@@ -33,6 +32,7 @@ BATCH_COUNTS = ("depth_interface.1.num_batches_tracked", "depth_interface.4.num_
 DEPTH_PICTURE_PX = 518
 """Side of the square around the person that the depth network was trained with."""
 FEATURE_SIDE = 224
+SIDE = "depth_head.side"
 MAX_DEPTH_M = 10.0
 """Where the network's answer ends, whatever the picture shows."""
 QUERY_HEADS = 4
@@ -42,10 +42,10 @@ QUERY_LAYERS = 2
 class DepthQuery(nn.Module):
     """One question to the feature map: "how far is the person?"."""
 
-    def __init__(self, width: int, mlp_width: int):
+    def __init__(self, width: int, mlp_width: int, dropout: float):
         super().__init__()
         self.query = table(1, width)
-        layer = nn.TransformerDecoderLayer(width, QUERY_HEADS, mlp_width, dropout=0.1, batch_first=True)
+        layer = nn.TransformerDecoderLayer(width, QUERY_HEADS, mlp_width, dropout, batch_first=True)
         self.decoder = nn.TransformerDecoder(layer, QUERY_LAYERS)
         self.z_out = nn.Linear(width, 1)
 
@@ -59,7 +59,10 @@ class DepthQuery(nn.Module):
 class DepthNet(nn.Module):
     """Squares around a person (B, 3, 518, 518), normalised RGB -> depth of the pelvis (B,), metres, below 10."""
 
-    def __init__(self, config: DepthAnythingConfig, query_mlp_width: int):
+    def __init__(
+        self, config: DepthAnythingConfig, query_mlp_width: int, dropout: float = 0.1, side: int = FEATURE_SIDE
+    ):
+        """`dropout`: in training alone. `side` of the map that is looked at, smaller for small networks."""
         super().__init__()
         width = config.fused_width
         self.depth_backbone = DepthAnything(config)
@@ -71,7 +74,10 @@ class DepthNet(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
-        self.depth_head = nn.ModuleDict({"dec_z": DepthQuery(width, query_mlp_width)})
+        self.depth_head = nn.ModuleDict({"dec_z": DepthQuery(width, query_mlp_width, dropout)})
+        self.side = side
+        if side != FEATURE_SIDE:  # what is not as published has to be told to whoever reads the weights
+            self.depth_head.register_buffer("side", torch.tensor(side))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> DepthNet:
@@ -84,11 +90,12 @@ class DepthNet(nn.Module):
         used = {name: tensor for name, tensor in state.items() if name not in UNUSED}
         # How many batches the training had seen; imported files hold numbers with a fraction only.
         used |= {name: torch.tensor(0) for name in BATCH_COUNTS if name not in used}
-        return assembled(lambda: cls(config, query_mlp_width), used, NETWORK)
+        side = int(used.get(SIDE, FEATURE_SIDE))
+        return assembled(lambda: cls(config, query_mlp_width, side=side), used, NETWORK)
 
     def forward(self, pictures: Tensor) -> Tensor:
         features = self.depth_backbone(pictures)  # (B, 256, 296, 296)
-        features = F.interpolate(features, (FEATURE_SIDE, FEATURE_SIDE), mode="bilinear", align_corners=True)
+        features = F.interpolate(features, (self.side, self.side), mode="bilinear", align_corners=True)
         return self.depth_head["dec_z"](self.depth_interface(features))
 
 
@@ -110,8 +117,8 @@ class PoseNet(nn.Module):
         super().__init__()
         self.frozen = Aios(config)
         self.control = AiosTrunk(config)
-        self.map_shifts = DepthShifts(OUTPUT_WIDTHS)
-        self.position_shifts = DepthShifts([config.decoder.width] * len(OUTPUT_WIDTHS))
+        self.map_shifts = DepthShifts(config.backbone.output_widths)
+        self.position_shifts = DepthShifts([config.decoder.width] * len(config.backbone.output_widths))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], **choices: int) -> PoseNet:

@@ -8,13 +8,13 @@ later networks are compared with; trained here from scratch or from an ImageNet 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .resnet import OUTPUT_WIDTHS, FrozenBatchNorm, ResNet50
+from .resnet import FrozenBatchNorm, ResNet, ResNetConfig
 from .rotations_torch import rotvec_to_matrix
 from .smpl_head import SmplPrediction
 
@@ -28,6 +28,7 @@ FIRST_SCALE = 0.9
 class HmrConfig:
     """Sizes; the defaults are the paper's."""
 
+    backbone: ResNetConfig = field(default_factory=ResNetConfig)
     hidden: int = 1024
     rounds: int = 3  # of error feedback
     dropout: float = 0.5
@@ -66,8 +67,8 @@ class Hmr(nn.Module):
 
     def __init__(self, config: HmrConfig) -> None:
         super().__init__()
-        self.backbone = with_trainable_norms(ResNet50())
-        self.regressor = FeedbackRegressor(config, OUTPUT_WIDTHS[-1])
+        self.backbone = with_trainable_norms(ResNet(config.backbone))
+        self.regressor = FeedbackRegressor(config, config.backbone.output_widths[-1])
 
     def forward(self, crops: Tensor) -> SmplPrediction:
         features = self.backbone(crops)[-1].mean((2, 3))  # (B, 2048)

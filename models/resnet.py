@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ResNet-50 with frozen batch norms, for networks that look at its last three stages.
+"""ResNets with frozen batch norms, for networks that look at the last three stages; ResNet-50 unless told otherwise.
 
 Paper: He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), in the variant whose 3x3 convolution takes
 the stride. Tensor names are the usual ones of released ResNets.
@@ -7,15 +7,39 @@ the stride. Tensor names are the usual ones of released ResNets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-"""Inner width, blocks and stride of layer1 … layer4."""
+from .state import count_numbered, need
+
+STRIDES = (1, 2, 2, 2)
+"""Of layer1 … layer4."""
 EXPANSION = 4
-OUTPUT_WIDTHS = tuple(width * EXPANSION for width, _, _ in STAGES[1:])
-"""Channels of what `ResNet50` returns: 512, 1024, 2048."""
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """Sizes; the defaults are those of ResNet-50."""
+
+    width: int = 64  # of the first convolution and inside layer1; it doubles from layer to layer
+    blocks: tuple[int, ...] = (3, 4, 6, 3)  # of layer1 … layer4
+
+    @property
+    def output_widths(self) -> tuple[int, ...]:
+        """Channels of what `ResNet` returns: 512, 1024, 2048."""
+        return tuple(self.width * 2**layer * EXPANSION for layer in (1, 2, 3))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], network: str, prefix: str = "") -> ResNetConfig:
+        """Sizes read from the tensors of a checkpoint."""
+        return cls(
+            width=need(state, f"{prefix}conv1.weight", network).shape[0],
+            blocks=tuple(count_numbered(state, f"{prefix}layer{layer}.") for layer in (1, 2, 3, 4)),
+        )
 
 
 class FrozenBatchNorm(nn.Module):
@@ -54,17 +78,19 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(x)) + passed)
 
 
-class ResNet50(nn.Module):
-    def __init__(self):
+class ResNet(nn.Module):
+    def __init__(self, config: ResNetConfig | None = None):
         super().__init__()
-        entering = STAGES[0][0]
+        config = config or ResNetConfig()
+        entering = config.width
         self.conv1 = nn.Conv2d(3, entering, 7, 2, padding=3, bias=False)
         self.bn1 = FrozenBatchNorm(entering)
-        for index, (width, blocks, stride) in enumerate(STAGES, start=1):
+        for layer, (blocks, stride) in enumerate(zip(config.blocks, STRIDES, strict=True)):
+            width = config.width * 2**layer
             first = Bottleneck(entering, width, stride)
             entering = width * EXPANSION
             rest = (Bottleneck(entering, width, 1) for _ in range(blocks - 1))
-            self.add_module(f"layer{index}", nn.Sequential(first, *rest))
+            self.add_module(f"layer{layer + 1}", nn.Sequential(first, *rest))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """pictures (B, 3, H, W), normalised RGB -> maps at 1/8, 1/16 and 1/32 of the size (rounded up)."""

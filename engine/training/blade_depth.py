@@ -7,17 +7,18 @@ Paper: Wang et al., "BLADE" (CVPR 2025). The loss is relative to the depth: ten 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from ...models.blade import DEPTH_PICTURE_PX, DEPTH_PREFIXES, NETWORK, UNUSED, DepthNet
+from ...models.blade import DEPTH_PICTURE_PX, DEPTH_PREFIXES, FEATURE_SIDE, NETWORK, UNUSED, DepthNet
 from ...models.depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from ...models.depth_anything import DepthAnythingConfig
 from .batch import Batch, Drawn, Place
 from .data.people_data import PeopleData
 from .initial import begin_with
+from .rates import CONSTANT, TO_NOTHING, Schedule, described
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,13 @@ class DepthTraining:
 
     backbone: DepthAnythingConfig = field(default_factory=DepthAnythingConfig)
     query_mlp_width: int = 1024
+    dropout: float = 0.1
+    feature_side: int = FEATURE_SIDE
+    """Of the map of features that is looked at."""
     side_px: int = DEPTH_PICTURE_PX
     interface_rate: float = 1e-4
     head_rate: float = 2e-4
+    schedule: Schedule = CONSTANT
     mirror: bool = True
     """The only variation of the released training."""
     steps: int = 20_000
@@ -41,19 +46,31 @@ class DepthTraining:
 _SMALL_BACKBONE = DepthAnythingConfig(
     width=64, depth=12, heads=1, mlp_width=128, trained_grid=4, neck_widths=(16, 32, 64, 64), fused_width=16
 )
+_SMALL = DepthTraining(
+    _SMALL_BACKBONE,
+    query_mlp_width=64,
+    dropout=0.0,
+    feature_side=56,
+    side_px=56,
+    interface_rate=3e-3,
+    head_rate=3e-3,
+    schedule=TO_NOTHING,
+    steps=600,
+    batch=16,
+)
 
 PRESETS = {
     "paper": DepthTraining(),
     # A random backbone of a hundredth of the size: enough to see that the recipe learns.
-    "small": DepthTraining(_SMALL_BACKBONE, 64, 56, interface_rate=2e-3, head_rate=2e-3, steps=400, batch=8),
-    "tiny": DepthTraining(_SMALL_BACKBONE, 32, 56, interface_rate=2e-3, head_rate=2e-3, steps=3, batch=2),
+    "small": _SMALL,
+    "tiny": replace(_SMALL, query_mlp_width=32, schedule=CONSTANT, steps=3, batch=2),
 }
 
 
 class DepthModel(nn.Module):
     def __init__(self, choices: DepthTraining) -> None:
         super().__init__()
-        self.network = DepthNet(choices.backbone, choices.query_mlp_width)
+        self.network = DepthNet(choices.backbone, choices.query_mlp_width, choices.dropout, choices.feature_side)
         encoder = self.network.depth_backbone.pretrained
         for embedding in (encoder.cls_token, encoder.pos_embed):
             nn.init.trunc_normal_(embedding, std=0.02)
@@ -103,7 +120,7 @@ class DepthRecipe:
         return torch.optim.AdamW(groups, betas=(0.9, 0.999), weight_decay=0.0)
 
     def rate(self, step: int) -> float:
-        return 1.0
+        return self.choices.schedule.factor(step, self.choices.steps)
 
     def begin_step(self, step: int) -> None:
         pass
@@ -127,7 +144,7 @@ class DepthRecipe:
         return self.model.network.state_dict()
 
     def description(self) -> dict:
-        return asdict(self.choices) | {
+        return described(self.choices) | {
             "started_from": self._started,
             "preparation": repr(self._data.preparation),
             "data": {one.name: len(one) for one in self._data.training.sets},

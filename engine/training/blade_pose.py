@@ -7,24 +7,29 @@ Paper: Wang et al., "BLADE" (CVPR 2025). Hands, face and boxes come from the fro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models.aios import AiosConfig, used_tensors
+from ...models.aios import BETAS, LAST_HEAD, AiosConfig, used_tensors
 from ...models.aios_decoder import DecoderConfig
 from ...models.blade import NETWORK, DepthNet, PoseNet, by_branch
 from ...models.body_model import BodyModel
 from ...models.body_model_torch import TorchBodyModel
-from ...models.resnet import FrozenBatchNorm
+from ...models.resnet import FrozenBatchNorm, ResNetConfig
 from ...models.rotations_torch import angle_between, rotvec_to_matrix
 from .batch import Batch, Drawn, Place
 from .data.people_data import PeopleData
 from .initial import begin_with
+from .rates import CONSTANT, TO_NOTHING, Schedule, described
 
 BODY = 22
+POSE_SPREAD = 0.4
+"""Of the numbers from which a random head makes rotations, about those at rest, which are 0, 1 and -1."""
+OPEN = 3.0
+"""What is added before a ReLU that shall let nearly everything pass."""
 RELEASED_PREFIX = "pose_backbone."
 
 
@@ -44,19 +49,29 @@ class PoseTraining:
     mesh_stride: int = 1
     """Every how many-th vertex is compared."""
     rate: float = 2e-4
+    schedule: Schedule = CONSTANT
     steps: int = 10_000
     """About two passes; the best came within them."""
     batch: int = 7
     """Per GPU, of which there were 48."""
 
 
-_SMALL_DECODER = DecoderConfig(mlp_width=256, layers=6, candidates=12, groups=2)
+_SMALL = PoseTraining(
+    AiosConfig(1, DecoderConfig(width=64, mlp_width=128, candidates=1, groups=1), ResNetConfig(16, (1, 1, 1, 1))),
+    side_px=64,
+    shown_px=(64,),
+    mesh_stride=64,
+    rate=1e-3,
+    schedule=TO_NOTHING,
+    steps=1_500,
+    batch=16,
+)
 
 PRESETS = {
     "paper": PoseTraining(),
-    "small": PoseTraining(AiosConfig(1, _SMALL_DECODER), 64, (64,), mesh_stride=64, rate=3e-4, steps=300, batch=8),
-    "tiny": PoseTraining(AiosConfig(1, _SMALL_DECODER), 64, (48, 64), mesh_stride=256, steps=2, batch=2),
-}  # fmt: skip
+    "small": _SMALL,
+    "tiny": replace(_SMALL, shown_px=(48, 64), mesh_stride=256, schedule=CONSTANT, steps=2, batch=2),
+}
 
 
 class PoseModel(nn.Module):
@@ -145,7 +160,28 @@ def start_from_nothing(network: PoseNet) -> None:
         if isinstance(module, FrozenBatchNorm) and name.endswith("bn3"):
             module.weight.fill_(0.2)
     nn.init.normal_(network.frozen.trunk.transformer.level_embed)
+    _start_heads_at_rest(network)
     network.begin_control()
+
+
+def _start_heads_at_rest(network: PoseNet) -> None:
+    """The frozen heads know people as AiOS's do: upright and at rest, and every pose and shape can be reached.
+
+    The latter because their hidden layers are nearly linear: random ones that cut off half of what comes in answer with
+    half of the poses only, whatever the copy learns to say.
+    """
+    rest = torch.eye(3)[:, :2].repeat(BODY, 1, 1)  # two columns of a matrix, interleaved
+    rest[0, 1, 1] = -1  # y points down in the camera
+    for name, bias, spread in (("pose", rest.flatten(), POSE_SPREAD), ("beta", torch.zeros(BETAS), 1.0)):
+        *hidden, last = network.frozen.heads.get_submodule(f"smpl_{name}_embed")[LAST_HEAD].layers
+        for layer in hidden:
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.constant_(layer.bias, OPEN)
+        nn.init.normal_(last.weight, std=spread / last.in_features**0.5)
+        nn.init.zeros_(last.bias)
+        head = network.frozen.heads.get_submodule(f"smpl_{name}_embed")[LAST_HEAD]
+        with torch.no_grad():
+            last.bias.copy_(bias - head(torch.zeros(hidden[0].in_features)))
 
 
 class PoseRecipe:
@@ -186,7 +222,7 @@ class PoseRecipe:
         return torch.optim.AdamW(learnt, lr=self.choices.rate, betas=(0.9, 0.999), weight_decay=0.0)
 
     def rate(self, step: int) -> float:
-        return 1.0
+        return self.choices.schedule.factor(step, self.choices.steps)
 
     def begin_step(self, step: int) -> None:
         pass
@@ -215,7 +251,7 @@ class PoseRecipe:
         return {f"{RELEASED_PREFIX}{name}": tensor for name, tensor in self.model.network.published_state().items()}
 
     def description(self) -> dict:
-        return asdict(self.choices) | {
+        return described(self.choices) | {
             "started_from": self._started,
             "depth": "network" if self.model._depth[0] is not None else "labelled",
             "preparation": repr(self._data.preparation),

@@ -104,6 +104,8 @@ def _choices(options: argparse.Namespace) -> Choices:
 
 
 def _tokenizer(options: argparse.Namespace, choices: tokenizer.TokenizerTraining, tally: Tally) -> Recipe:
+    if options.no_augment:
+        choices = replace(choices, noise=(), mirror=False)
     training, validation = _motions(Path(options.data), options.bad_data, tally), []
     if options.val:
         validation = _motions(Path(options.val), options.bad_data, tally)

@@ -8,7 +8,7 @@ labels as TokenHMR's recipe.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...models.hmr import Hmr, HmrConfig
 from ...models.projection import weak_perspective
+from ...models.resnet import ResNetConfig
 from ...models.rotations_torch import rotvec_to_matrix
 from ...models.smpl_joints import PELVIS
 from .adversary import FactoredDiscriminator, deceiving_loss, judging_loss
@@ -24,6 +25,7 @@ from .bodies import TrainingBody
 from .crops import evaluated, joint_errors, labels_of
 from .data.motions import PoseDraws, PoseSet
 from .data.people_data import PeopleData
+from .rates import CONSTANT, TO_NOTHING, Schedule, described
 from .tals import Labels, Predicted
 
 
@@ -40,14 +42,17 @@ class HmrTraining:
     adversary: float = 1.0
     rate: float = 1e-5
     judge_rate: float = 1e-4
+    schedule: Schedule = CONSTANT
     steps: int = 500_000
     batch: int = 64
 
 
+_SMALL = HmrConfig(ResNetConfig(16, (1, 1, 1, 1)), hidden=256, dropout=0.0)
+
 PRESETS = {
     "paper": HmrTraining(),
-    "small": HmrTraining(HmrConfig(hidden=256, dropout=0.0), 64, adversary=0.02, rate=3e-4, steps=300, batch=8),
-    "tiny": HmrTraining(HmrConfig(hidden=16, dropout=0.0), 64, rate=1e-4, steps=3, batch=2),
+    "small": HmrTraining(_SMALL, side_px=64, adversary=0.02, rate=2e-3, schedule=TO_NOTHING, steps=400, batch=32),
+    "tiny": HmrTraining(replace(_SMALL, hidden=16), side_px=64, rate=1e-4, steps=3, batch=2),
 }
 
 
@@ -141,7 +146,7 @@ class HmrRecipe:
         return torch.optim.AdamW(groups, weight_decay=1e-4)
 
     def rate(self, step: int) -> float:
-        return 1.0
+        return self.choices.schedule.factor(step, self.choices.steps)
 
     def begin_step(self, step: int) -> None:
         pass
@@ -165,7 +170,7 @@ class HmrRecipe:
         return self.model.network.state_dict() | judge
 
     def description(self) -> dict:
-        return asdict(self.choices) | {
+        return described(self.choices) | {
             "augment": self._data.is_varied,
             "data": {one.name: len(one) for one in self._data.training.sets},
         }

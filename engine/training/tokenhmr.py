@@ -9,7 +9,7 @@ through the frozen decoder and vocabulary into the probabilities of the words.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from .bodies import TrainingBody
 from .crops import evaluated, joint_errors, labels_of
 from .data.people_data import PeopleData
 from .initial import begin_with
+from .rates import CONSTANT, TO_NOTHING, Schedule, described
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,20 @@ class TokenHmrTraining:
     batch: int = 48
     """Per GPU, of which there were four."""
     rate: float = 5e-7
+    schedule: Schedule = CONSTANT
 
 
 _SMALL = TokenHmrTraining(
     # Heads leave no trace in the weights: as many as whoever reads them will assume.
     backbone=ViTConfig(width=80, depth=2, heads=1, mlp_width=160),
-    decoder=DecoderConfig(width=128, depth=2, heads=1, attention_width=64, mlp_width=128, context_width=80),
+    decoder=DecoderConfig(width=256, depth=2, heads=4, attention_width=256, mlp_width=256, context_width=80),
     classifier_channels=32,
     classifier_depth=2,
     stochastic_depth=0.0,
-    steps=500,
+    steps=1_200,
     batch=16,
-    rate=2e-3,
+    rate=1.5e-3,
+    schedule=TO_NOTHING,
 )
 
 PRESETS = {
@@ -75,6 +78,7 @@ PRESETS = {
         decoder=DecoderConfig(width=32, depth=1, heads=1, attention_width=16, mlp_width=32, context_width=32),
         classifier_channels=8,
         classifier_depth=1,
+        schedule=CONSTANT,
         steps=4,
         batch=4,
     ),
@@ -102,6 +106,8 @@ class TokenHmrModel(nn.Module):
         self.network.backbone.use_stochastic_depth(choices.stochastic_depth)
         self.network.tokenizer.load_state_dict(tokenizer.state_dict())
         self.network.tokenizer.requires_grad_(False)
+        # Multiplied by an input that is always zero: several processes would wait for its gradient.
+        self.network.smpl_head.transformer.to_token_embedding.weight.requires_grad_(False)
         start_from_nothing(self.network)
 
     def train(self, mode: bool = True) -> TokenHmrModel:
@@ -138,6 +144,9 @@ def start_from_nothing(network: TokenHmr) -> None:
     rest[:, 0] = torch.tensor([1.0, 0, 0, 0, -1, 0])
     head.init_body_pose.copy_(rest.flatten(1))
     head.init_cam.copy_(torch.tensor([[0.9, 0.0, 0.0]]))
+    # Nearly even probabilities mix nearly the same pose out of all words, whatever the picture: no gradient to go by.
+    with torch.no_grad():
+        head.decpose.class_pred_layer.weight.mul_(4)
     for read_out in (head.decpose_grot, head.decpose_hands, head.decshape, head.deccam):
         nn.init.xavier_uniform_(read_out.weight, gain=0.01)
         nn.init.zeros_(read_out.bias)
@@ -175,7 +184,7 @@ class TokenHmrRecipe:
         return torch.optim.AdamW(learnt, lr=self.choices.rate, betas=(0.9, 0.999), weight_decay=1e-4)
 
     def rate(self, step: int) -> float:
-        return 1.0
+        return self.choices.schedule.factor(step, self.choices.steps)
 
     def begin_step(self, step: int) -> None:
         pass
@@ -192,7 +201,7 @@ class TokenHmrRecipe:
         return {name: tensor for name, tensor in state.items() if not name.startswith("tokenizer.")}
 
     def description(self) -> dict:
-        return asdict(self.choices) | {
+        return described(self.choices) | {
             "started_from": self._started,
             "augment": self._data.is_varied,
             "data": {one.name: len(one) for one in self._data.training.sets},

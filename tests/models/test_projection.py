@@ -7,7 +7,7 @@ import torch
 
 from recover_body.models import projection
 from recover_body.models.hmr import FeedbackRegressor, Hmr, HmrConfig
-from recover_body.models.resnet import FrozenBatchNorm, ResNet50
+from recover_body.models.resnet import FrozenBatchNorm, ResNet
 from recover_body.models.rotations_torch import angle_between, rotvec_to_matrix
 
 POINTS = torch.randn(4, 30, 3, generator=torch.Generator().manual_seed(0)) * 0.4
@@ -73,7 +73,7 @@ def test_hmr_begins_upright_and_fills_the_crop():
     torch.testing.assert_close(answer.crop_camera, torch.tensor([[0.9, 0, 0]] * 2))
     names = {type(module) for module in network.backbone.modules()}
     assert FrozenBatchNorm not in names
-    frozen, learning = ResNet50().state_dict(), network.backbone.state_dict()
+    frozen, learning = ResNet().state_dict(), network.backbone.state_dict()
     assert frozen.keys() == {name for name in learning if not name.endswith("num_batches_tracked")}
 
 

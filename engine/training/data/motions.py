@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Body poses for the pose tokenizer and the pose discriminator, out of motion capture files.
 
-Four layouts are read, told apart by their fields:
+Five layouts are read, told apart by their fields:
 
 * clips (`poses` (F, J, 3), `clip_start`): ours; every clip counts the same, however long it is
 * tokenization data of TokenHMR (`pose_body` (N, 63)), thinned out already
 * AMASS (`poses` (F, 156 or 165), `mocap_frame_rate`)
 * MOYO's SMPL fits (`body_pose` (F, 63 or more))
+* our tars of labelled pictures, whose people are posed; every picture is a clip
 
 Poses are (N, 21, 3) rotation vectors of SMPL's joints 1..21, without root and hands.
 """
@@ -21,7 +22,8 @@ import numpy as np
 
 from ..augment import MIRRORED_BODY
 from .bad_data import BadSample, Tally, Where, array_of
-from .layout import read_npz
+from .layout import PeopleLabels, read_npz
+from .shards import read_index
 
 JOINTS = 21
 HELD_OUT = 1 / 8
@@ -71,11 +73,11 @@ def read_sets(folder: Path, bad_data: str = "stop", tally: Tally | None = None) 
 
     Raises `BadSample`, or counts it in `tally` with `bad_data` "skip".
     """
-    files = sorted(folder.rglob("*.npz")) if folder.is_dir() else [folder]
+    files = sorted([*folder.rglob("*.npz"), *folder.rglob("*.tar")]) if folder.is_dir() else [folder]
     by_name: dict[str, list[PoseSet]] = {}
     for path in files:
         try:
-            found = read_file(path)
+            found = _of_pictures(path, bad_data, tally) if path.suffix == ".tar" else read_file(path)
         except BadSample as error:
             if bad_data == "stop":
                 raise
@@ -126,6 +128,30 @@ def _clips(path: Path, data: dict[str, np.ndarray], where: Where) -> PoseSet:
         raise where.bad("clip_start does not ascend")
     names = data.get("clip_name", np.arange(len(starts) - 1))
     return PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, tuple(str(name) for name in names), by_clip=True)
+
+
+def _of_pictures(path: Path, bad_data: str, tally: Tally | None) -> PoseSet:
+    """The people of a tar that `recover-body synth` has made. Raises `BadSample`."""
+    index = read_index(path)
+    poses, starts, names = [np.zeros((0, JOINTS, 3), np.float32)], [0], []
+    problems = list(index.problems)
+    for sample in index.samples:
+        try:
+            labels = PeopleLabels.from_npz(sample.read(sample.suffix(("people.npz",), "the label file")), sample.where)
+        except BadSample as error:
+            problems.append(error)
+            continue
+        poses.append(labels.pose[labels.has_pose > 0, 1 : 1 + JOINTS])
+        starts.append(starts[-1] + len(poses[-1]))
+        names.append(sample.where.sample)
+    for problem in problems:
+        if bad_data == "stop":
+            raise problem
+        if tally is not None:
+            tally.add(problem.sentence)
+    if starts[-1] == 0:
+        raise Where(path).bad("nobody's pose is labelled in it")
+    return PoseSet(path.stem, np.concatenate(poses), np.array(starts), tuple(names))
 
 
 def _thinned(frames: np.ndarray, margin: float, step: int) -> np.ndarray:
