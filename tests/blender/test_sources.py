@@ -214,18 +214,22 @@ def test_a_clip_shows_the_frame_we_say(bpy, movie, tmp_path):
     from recover_body.addon.source_image import source_from_image
 
     scene = bpy.context.scene
-    if not hasattr(scene, "node_tree"):
-        pytest.skip("Blender 5 has another compositor; Blender 4.5 runs this.")
     clip = bpy.data.movieclips.load(str(movie))
     clip.frame_start, clip.frame_offset = 4, 6
     image = bpy.data.images.load(str(movie))
     user = SimpleNamespace(frame_start=3, frame_duration=20, frame_offset=9)
     scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     scene.collection.objects.link(scene.camera)
-    scene.use_nodes = True
-    nodes = scene.node_tree.nodes
-    nodes.clear()
-    out = nodes.new("CompositorNodeComposite")
+    if hasattr(scene, "compositing_node_group"):  # from 5.0
+        tree = scene.compositing_node_group = bpy.data.node_groups.new("compositor", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        out = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        out = tree.nodes.new("CompositorNodeComposite")
+    nodes = tree.nodes
     shown = {"CompositorNodeMovieClip": source_from_clip(clip), "CompositorNodeImage": source_from_image(image, user)}
     for kind, source in shown.items():
         node = nodes.new(kind)
@@ -235,7 +239,7 @@ def test_a_clip_shows_the_frame_we_say(bpy, movie, tmp_path):
             node.image = image
             for name in ("frame_start", "frame_duration", "frame_offset"):
                 setattr(node, name, getattr(user, name))
-        scene.node_tree.links.new(node.outputs[0], out.inputs[0])
+        tree.links.new(node.outputs[0], out.inputs[0])
         for frame in (5, 12):
             assert number_shown(bpy, scene, frame, tmp_path) == source.timeline.to_source([frame])[0]
 
