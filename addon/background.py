@@ -17,11 +17,13 @@ from .sources import Source
 _UPRIGHT_TAG, _SEQUENCE_TAG = "recover_body_upright_of", "recover_body_sequence_of"
 
 
-def footage_behind(source: Source, width: int, height: int) -> bpy.types.Image | bpy.types.MovieClip | None:
+def footage_behind(
+    source: Source, width: int, height: int, turned: bytes = b""
+) -> bpy.types.Image | bpy.types.MovieClip | None:
     """What to show behind the camera, `width` x `height` as the take has it; None if Blender cannot show it.
 
     Blender ignores the orientation that cameras write into files, the engine obeys it: where the two differ, the
-    background is an upright copy, packed into the .blend.
+    background is an upright copy, packed into the .blend: `turned` if the engine sent one (`Recovery.upright`).
     """
     if clip := bpy.data.movieclips.get(source.clip_name):
         return clip if tuple(clip.size) == (width, height) else None
@@ -39,7 +41,7 @@ def footage_behind(source: Source, width: int, height: int) -> bpy.types.Image |
     if not has_pixels(image):
         return None
     if orientation > 1:
-        image = _upright_copy(image, orientation)
+        image = _upright_copy(image, orientation, turned)
     return image if tuple(image.size) == (width, height) else None
 
 
@@ -76,11 +78,17 @@ def _sequence(source: Source) -> bpy.types.Image | None:
     return image
 
 
-def _upright_copy(image: bpy.types.Image, orientation: int) -> bpy.types.Image:
+def _upright_copy(image: bpy.types.Image, orientation: int, encoded: bytes) -> bpy.types.Image:
     for existing in bpy.data.images:
         if existing.get(_UPRIGHT_TAG) == image.name:
             return existing
-    copy = new_image(f"{image.name} upright", upright(read_pixels(image), orientation))
-    copy.pack()
+    name = f"{image.name} upright"
+    if encoded:
+        copy = bpy.data.images.new(name, 1, 1)
+        copy.pack(data=encoded, data_len=len(encoded))
+        copy.source = "FILE"
+    else:  # seconds for a phone's picture, so that the engine is asked for it where one is at work
+        copy = new_image(name, upright(read_pixels(image), orientation))
+        copy.pack()
     copy[_UPRIGHT_TAG] = image.name
     return copy

@@ -79,7 +79,7 @@ def write_blend(recovery: Recovery, picture: Source | None, path: Path, take: st
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     camera = recovery.take.camera
-    image = footage_behind(picture, camera.width, camera.height) if picture else None
+    image = footage_behind(picture, camera.width, camera.height, recovery.upright) if picture else None
     if picture and image is None:
         print(f"Blender cannot show {picture.path}, so the camera has no background.", file=sys.stderr)
     drawing = draw_recovery(recovery, image, scene)

@@ -43,7 +43,7 @@ class Place:
         """Draw the recovery as one undo step. Raises DrawError."""
         scene, camera = self._scene(job), answer.take.camera
         own_camera = scene.camera if scene.camera is not None and ROLE not in scene.camera else None
-        footage = footage_behind(self.source, camera.width, camera.height)
+        footage = footage_behind(self.source, camera.width, camera.height, answer.upright)
         if footage is None:
             job.notes.append("Blender cannot show this picture, so the camera has no background.")
         drawing = draw_recovery(answer, footage, scene, self.source.timeline, self.source.place)

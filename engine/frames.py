@@ -68,6 +68,8 @@ class Footage:
     height: int
     notes: tuple[str, ...] = ()
     """Sentences on what of the file could not be read."""
+    upright: bytes = b""
+    """A still as a JPEG, where its file has it turned; empty elsewhere."""
     keep_in: Path | None = None
     """Folder in which a clip's unfinished work is kept for the next run; None keeps nothing."""
 
@@ -92,9 +94,18 @@ def read(source: str, data: bytes | None = None) -> Footage:
         if count > 1 and image.format not in _EXTRAS_ARE_NOT_ANIMATION:
             raise AnimatedImage(f"{name} holds {count} pictures; a still is needed.")
         focal_36mm = focal_from_exif(image.getexif(), image.width, image.height)
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         pixels = _rgb8(ImageOps.exif_transpose(image))
     height, width = pixels.shape[:2]
-    return Footage(name, (pixels,), np.array([1]), STILL_FPS, focal_36mm, width, height)
+    upright = _jpeg(pixels) if is_turned else b""
+    return Footage(name, (pixels,), np.array([1]), STILL_FPS, focal_36mm, width, height, upright=upright)
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as a file's bytes, in which nobody sees a difference."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=92, subsampling=0)
+    return stream.getvalue()
 
 
 def focal_from_exif(exif: Image.Exif, width: int, height: int) -> float | None:

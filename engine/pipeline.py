@@ -80,7 +80,7 @@ def recover(
             *chosen.missing_note(bodies.people, footage.frame_numbers, request),
         ),
     )
-    return completed(seen, request.motion, request.want_rigs, clock)
+    return replace(completed(seen, request.motion, request.want_rigs, clock), upright=footage.upright)
 
 
 def completed(seen: Take, motion: MotionOptions, want_rigs: bool, clock: Clock) -> Recovery:

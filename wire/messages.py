@@ -263,6 +263,8 @@ class Recovery:
     """What was recovered."""
     rigs: tuple[RigPlan, ...] = ()
     """What to draw, one per person, in the order of `take.people`."""
+    upright: bytes = b""
+    """The picture as a JPEG, turned as its file says it is meant to be seen; empty where it lies so in its file."""
 
 
 @dataclass(frozen=True)

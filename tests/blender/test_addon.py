@@ -229,6 +229,10 @@ def with_orientation(png, orientation):
 
 def test_a_photo_taken_with_the_camera_on_its_side(bpy, addon, tmp_path):
     """Blender ignores EXIF orientation, the engine does not: the background is turned to fit."""
+    from recover_body.addon.background import footage_behind
+    from recover_body.addon.pixels import read_pixels
+    from recover_body.addon.sources import source_from_file
+
     path = tmp_path / "side.png"
     path.write_bytes(with_orientation(write_picture(path).read_bytes(), 6))
     assert exif_orientation(path.read_bytes()) == 6
@@ -239,6 +243,14 @@ def test_a_photo_taken_with_the_camera_on_its_side(bpy, addon, tmp_path):
         background = scene.camera.data.background_images[0].image
         assert tuple(background.size) == (120, 160) and background.packed_file is not None
         assert len(bpy.data.images) == 2
+    sent = read_pixels(background)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "side.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "side.blend"))
+    background = bpy.context.scene.camera.data.background_images[0].image
+    assert np.array_equal(read_pixels(background), sent), "it is in the .blend"
+    bpy.data.images.remove(background)
+    turned_here = footage_behind(source_from_file(str(path)), 120, 160)
+    assert np.abs(read_pixels(turned_here) - sent).max() < 0.05, "the engine's and our own are the same"
 
 
 def test_upright_turns_as_exif_means_it():

@@ -70,6 +70,10 @@ def test_orientation_is_applied(ramp, orientation):
     footage = read(encoded(Image.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif))
     assert np.array_equal(footage.images[0], ramp)
     assert (footage.width, footage.height) == (WIDTH, HEIGHT)
+    assert bool(footage.upright) == (orientation > 1), "what lies upright in its file needs no copy"
+    if footage.upright:
+        shown = np.asarray(Image.open(io.BytesIO(footage.upright)), int)
+        assert shown.shape == ramp.shape and np.abs(shown - ramp).mean() < 3
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
