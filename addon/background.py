@@ -30,7 +30,7 @@ def footage_behind(
     image = bpy.data.images.get(source.image_name) if source.image_name else None
     try:
         if image is None and source.is_clip and not Path(source.path).is_file():
-            image = _sequence(source)
+            return _sequence(source, (width, height))
         if image is None:
             image = bpy.data.images.load(source.path, check_existing=True)
         # Clips are turned upright by the engine too, but may be far too large to read here.
@@ -65,7 +65,7 @@ def footage_size(source: Source) -> tuple[int, int]:
     return size
 
 
-def _sequence(source: Source) -> bpy.types.Image | None:
+def _sequence(source: Source, size: tuple[int, int]) -> bpy.types.Image | None:
     """An image of our own: one that the artist loaded as a still must not start to move."""
     for existing in bpy.data.images:
         if existing.get(_SEQUENCE_TAG) == source.path:
@@ -74,6 +74,10 @@ def _sequence(source: Source) -> bpy.types.Image | None:
     if first is None:
         return None
     image = bpy.data.images.load(str(first))
+    # Asked now: once it is a sequence, Blender measures picture 1, which may not exist.
+    if tuple(image.size) != size:
+        bpy.data.images.remove(image)
+        return None
     image.source, image[_SEQUENCE_TAG] = "SEQUENCE", source.path
     return image
 

@@ -37,16 +37,17 @@ def movie(
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = 1 / rate
 
-        is_sized = False
+        shape: tuple[int, int] | None = None
 
         def add(picture: np.ndarray, time: int) -> None:
-            nonlocal is_sized, size
-            if not is_sized:
-                is_sized, size = True, size or picture.shape[:2]
-                size = stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2  # 4:2:0 knows even sizes only
+            nonlocal shape
+            if shape is None:
+                height, width = size or picture.shape[:2]
+                shape = height // 2 * 2, width // 2 * 2  # 4:2:0 knows even sizes only
+                stream.height, stream.width = shape
             # A caption may need a row more or less from one frame to the next.
-            canvas = np.zeros((*size, 3), np.uint8)
-            rows, columns = (min(sides) for sides in zip(size, picture.shape, strict=False))
+            canvas = np.zeros((*shape, 3), np.uint8)
+            rows, columns = min(shape[0], picture.shape[0]), min(shape[1], picture.shape[1])
             canvas[:rows, :columns] = picture[:rows, :columns]
             frame = av.VideoFrame.from_ndarray(canvas, format="rgb24")
             frame.pts, frame.time_base = time, 1 / rate

@@ -60,10 +60,11 @@ def write_results(
                     write_overlay(drawing, picture, recovery.take)
         if wanted.blender:
             from .blend_writer import write_blend
+            from .sequences import is_sequence
 
             told.stage(source, "blend")
             with _timed(seconds, "blend"):
-                behind = Path(picture) if Path(picture).is_file() else None  # a folder or a pattern is none
+                behind = Path(picture) if Path(picture).exists() or is_sequence(picture) else None
                 blend, take = staged.path(f"{stem}.blend"), f"{stem}.take.npz"
                 write_blend(recovery, blend, wanted.blender, behind, take)
         summary = report.make(recovery.take, seconds)

@@ -121,8 +121,8 @@ def recover_clip(way: ClipWay, footage: Footage, camera: Pinhole, request: Recov
         footage, tracks, lambda done, words: report("network", way.followed + looking * done, words), kept
     )
     people = [_person(rows, track, times_s) for rows, track in zip(looked, tracks, strict=True)]
-    tracks, camera, told = fit_people(way, people, footage, camera, request, report)
-    recovered = way.bodies(tracks, camera, (*told, *clip_notes(footage, followed, camera)))
+    fitted, camera, told = fit_people(way, people, footage, camera, request, report)
+    recovered = way.bodies(fitted, camera, (*told, *clip_notes(footage, followed, camera)))
     return replace(recovered, drift_px=told_drift_px(followed, camera))
 
 
@@ -223,8 +223,10 @@ def _roughly(
 ) -> list[Rough]:
     """Some of everybody's frames, fitted roughly."""
 
-    def fit_window(*given) -> tuple[Fit, CloseUps]:
-        return way.fit_window(*given, rough=True)
+    def fit_window(
+        sightings: Sequence[Sighting], times_s: np.ndarray, lens: Pinhole, betas: np.ndarray, body_name: str
+    ) -> tuple[Fit, CloseUps]:
+        return way.fit_window(sightings, times_s, lens, betas, body_name, rough=True)
 
     rough = []
     for person, betas in zip(people, shapes, strict=True):

@@ -47,7 +47,7 @@ def swapped_frames(
     count = len(points_px)
     jumps = [_jumps(points_px, visibility, size_px, limbs) for _, limbs in _LIMBS]
     # ways[t, a, b] from the state a at t to b at t + 1
-    ways = sum(jump[:, _STATES[:, None, half] ^ _STATES[None, :, half]] for half, jump in enumerate(jumps)) / len(jumps)
+    ways = np.mean([jump[:, _STATES[:, None, n] ^ _STATES[None, :, n]] for n, jump in enumerate(jumps)], 0)
     dt = np.diff(times_s, prepend=times_s[0])
     price = SWAP_COST_PER_S * _STATES.mean(1) + APART_COST_PER_S * (_STATES[:, 0] != _STATES[:, 1])
     cost, came_from = np.zeros(len(_STATES)), np.zeros((count, len(_STATES)), int)

@@ -4,6 +4,7 @@
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from recover_body.models.body_model import load_body
 from recover_body.wire.take import read_take, write_take
 
-from .movies import _strips, numbered_pictures
+from .movies import HEIGHT, WIDTH, _strips, numbered_pictures
 from .sample import camera, sample
 from .test_addon import Enabled, picture  # noqa: F401  (a fixture)
 from .test_scene import draw, inventory
@@ -477,3 +478,17 @@ def test_two_strips_of_one_file_have_a_result_each(bpy, addon, tmp_path):
     second["recover_body_notes"] = "replaced below"
     assert bpy.ops.recover_body.rerun() == {"FINISHED"}
     assert starts() == [100, 40] and scene.collection.children[1]["recover_body_notes"] != "replaced below"
+
+
+def test_a_folder_of_pictures_lies_behind_the_camera(bpy, addon, tmp_path):
+    """Whatever number it begins with: Blender itself would look for number 1 to measure it."""
+    from recover_body.addon.background import footage_behind
+    from recover_body.addon.sources import source_from_file
+    from recover_body.wire.messages import FrameRange
+
+    pictures = numbered_pictures(bpy, tmp_path, 30, 5)
+    source = replace(source_from_file(str(tmp_path)), frames=FrameRange(31, 33))
+    assert footage_behind(source, 2 * WIDTH, HEIGHT) is None and not bpy.data.images
+    image = footage_behind(source, WIDTH, HEIGHT)
+    assert image.source == "SEQUENCE" and Path(image.filepath) == pictures[1]
+    assert footage_behind(source, WIDTH, HEIGHT) == image
