@@ -34,7 +34,7 @@ _SAME_SCALE = 1.7
 """… their sizes differ by less than this factor."""
 SAME_PERSON = 0.12
 """Two sets of landmarks are one person's when they lie this close on average, as a share of the person's size."""
-_SAME_PIXELS = 0.5
+SAME_PIXELS = 0.5
 """Two masks are one person's when the smaller shares more than this with the other."""
 _IN_OWN_MASK = 0.6
 """Share of a person's visible landmarks that must lie in the person's own mask."""
@@ -216,7 +216,7 @@ def as_detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
 def _same(a: Detection, b: Detection) -> bool:
     """Whether two finds are one person: they share most of their pixels, or their visible landmarks coincide."""
     shared = np.count_nonzero(a.mask & b.mask) / min(np.count_nonzero(a.mask), np.count_nonzero(b.mask))
-    if shared > _SAME_PIXELS:
+    if shared > SAME_PIXELS:
         return True
     size = min(np.linalg.norm(d.box_px[2:] - d.box_px[:2]) for d in (a, b))
     both = np.minimum(a.visibility, b.visibility)

@@ -95,7 +95,10 @@ def with_details(image: np.ndarray, sighting: Sighting) -> Sighting:
 
 
 def is_same_person(a: Sighting, b: Sighting) -> bool:
-    """Whether two sightings in one frame are of one person: their visible landmarks coincide."""
+    """Whether two sightings in one frame are of one person: they share most of their pixels, or their visible landmarks
+    coincide. Pixels tell even where one of them is taken to be turned round."""
+    if a.mask.shared(b.mask) > detect.SAME_PIXELS:
+        return True
     both = np.minimum(a.visibility, b.visibility)
     apart = np.linalg.norm(a.points_px - b.points_px, axis=1)
     near = detect.SAME_PERSON * min(a.size_px, b.size_px)

@@ -44,6 +44,37 @@ def test_everybody_is_followed_through_a_real_clip() -> None:
         assert np.linalg.norm(np.diff(centres, axis=0), axis=1).max() < 120  # nobody jumps over to somebody else
 
 
+def test_two_people_who_cross_keep_their_ids() -> None:
+    """The player, cut out, walks before a mirrored copy in other colours, who comes from the other side."""
+    player = [image for image in clips.read(clip("tennis.mp4"), None, FrameRange(1, 90)).images][:40]
+    seen = next(iter(follow_people(player, 30.0, limit=1).tracks))
+    cut = [(image, seen.sightings[i].mask.whole()) for i, image in enumerate(player)]
+    height, width = player[0].shape[:2]
+    noise = np.random.default_rng(0).normal(128, 20, (height, 2 * width, 3))
+    frames, centres = [], []
+    for index, (image, mask) in enumerate(cut):
+        canvas, at = noise.copy(), []
+        for other in (True, False):  # the nearer one last
+            person, shape = (image[:, ::-1, ::-1], mask[:, ::-1]) if other else (image, mask)
+            share = index / (len(cut) - 1)
+            columns = np.flatnonzero(shape.any(0))
+            middle = width * (0.4 + 1.2 * (1 - share if other else share))
+            shift = round(middle - columns.mean())
+            rows, columns = np.nonzero(shape)
+            kept = (columns + shift >= 0) & (columns + shift < 2 * width)
+            canvas[rows[kept] - 20 * other, columns[kept] + shift] = person[rows[kept], columns[kept]]
+            at.append(middle)
+        frames.append(canvas.clip(0, 255).astype(np.uint8))
+        centres.append(at)
+    followed = follow_people(frames, 30.0, limit=2)
+    assert len(followed.tracks) == 2
+    for person, who in zip(followed.tracks, (1, 0), strict=True):  # whoever is in front is seen longer
+        for index, sighting in person.sightings.items():
+            away = np.abs(np.array(centres[index]) - sighting.centre_px[0])
+            assert away[who] < away[1 - who] + 0.1 * width
+        assert min(person.sightings) < 5 and max(person.sightings) > 34  # before and after
+
+
 def test_a_cut_ends_all_tracks_and_a_frame_that_cannot_be_read_none() -> None:
     tennis = [image for image in clips.read(clip("tennis.mp4"), None, FrameRange(1, 24)).images]
     street = [
