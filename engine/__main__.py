@@ -23,7 +23,7 @@ INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143  # 128 + number of the sign
 
 _VERBS = (
     *("recover_command", "rerun_command", "doctor", "models_command", "bench_command"),
-    *("train_command", "evaluate_command", "synth_command"),
+    *("train_command", "evaluate_command", "synth_command", "labels_command"),
 )
 """Modules in this folder, each of which adds a verb."""
 

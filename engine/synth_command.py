@@ -56,6 +56,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         help="share of close-ups as in PDHUMAN: 0.5-1.2 m, 18-35 mm, limbs towards the camera (default: 0.2; "
         "without a number all)",
     )
+    add("--workers", type=int, default=1, metavar="N", help="processes that draw; the pictures are the same")
     add("--per-shard", type=int, default=1000, metavar="N", help="pictures per .tar (default: 1000)")
     add("--json", action="store_true", help="print the outcome as one JSON object")
     parser.set_defaults(run=run)
@@ -63,7 +64,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the pictures. 0 done; 2 usage; 3 a package is missing."""
-    for name, least in (("count", 1), ("size", 64), ("per_shard", 1), ("seed", 0)):
+    for name, least in (("count", 1), ("size", 64), ("per_shard", 1), ("workers", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise BadRequest(f"--{name.replace('_', '-')} must be at least {least}.")
     if not 0 <= options.close_ups <= 1:

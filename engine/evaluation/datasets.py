@@ -18,7 +18,7 @@ from ..crop import Crop
 from ..errors import Missing
 from ..training.data.annotations import EMDB, THREEDPW, BenchmarkSet, read_annotations, read_picture
 from ..training.data.bad_data import BadSample, Where, array_of
-from ..training.data.human_data import HumanDataSet, read_objects
+from ..training.data.human_data import HumanDataSet, body_parameters, read_objects
 from ..training.data.layout import PeopleLabels
 from ..training.data.shards import TarSample, read_index
 from .people import Keypoints, Person, posed
@@ -173,10 +173,7 @@ def _from_human_data(name: str, path: Path, pictures: Path, keypoints: Keypoints
     kind = "smpl" if "smpl" in data and (on_smpl or "smplx" not in data) else "smplx"
     body = load_body(f"{kind}-neutral")
     count, where = len(names), Where(path)
-    if kind == "smpl":
-        smpl = {key: np.asarray(_rows(value), np.float32).reshape(count, -1) for key, value in data["smpl"].items()}
-        widths = {"global_orient": 3, "body_pose": 69, "transl": 3, "betas": None}
-        smpl = {key: array_of(smpl, key, (count, width), where) for key, width in widths.items()}
+    smpl = body_parameters(data["smpl"], "smpl", count, where) if kind == "smpl" else None
 
     def read(rows: list[int]) -> Labelled:
         people, image, intrinsics = [], None, None
@@ -185,23 +182,14 @@ def _from_human_data(name: str, path: Path, pictures: Path, keypoints: Keypoints
             camera = person.camera
             assert camera is not None
             image, intrinsics = person.sample.image_rgb, camera.intrinsics.astype(np.float64)
-            if kind == "smplx":
-                pose, betas, translation = camera.pose, camera.betas, camera.translation
-            else:
-                pose = np.concatenate([smpl["global_orient"][row], smpl["body_pose"][row]]).reshape(24, 3)
-                betas, translation = smpl["betas"][row][:10], smpl["transl"][row]
+            pose, betas, translation = (
+                (camera.pose, camera.betas, camera.translation) if smpl is None else (values[row] for values in smpl)
+            )
             people.append(posed(body, pose, betas, translation, camera.box_px, keypoints, intrinsics))
         assert image is not None
         return Labelled(image, intrinsics, tuple(people))
 
     return DataSet(name, _by_picture(path, names, read), labels.problems)
-
-
-def _rows(values: object) -> object:
-    """Per-sample arrays, perhaps in a list -> something that becomes one array."""
-    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype == object):
-        return np.stack([np.asarray(value, np.float32).reshape(-1) for value in values])
-    return values
 
 
 def _by_picture(path: Path, names: list[str], read: Callable[[list[int]], Labelled]) -> list[Entry]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,6 +27,7 @@ from .pictures import Sample, sample, sheet
 from .poses import Poses
 
 NAME = "synth"
+_AT_ONCE = 32
 
 
 def make(options: argparse.Namespace) -> dict:
@@ -34,9 +39,9 @@ def make(options: argparse.Namespace) -> dict:
     console = (Bar if sys.stderr.isatty() else Lines)(sys.stderr, lambda: "")
     clock = Clock(NAME, lambda progress: console.progress(str(options.out), progress), {"draw": (0.0, 1.0)})
     people, shown = 0, []
+    draw = partial(sample, options.seed, longer_px=options.size, poses=poses, close_up_share=options.close_ups)
     with clock.stage("draw"), ShardWriter(options.out, NAME, options.per_shard) as shards:
-        for number in range(options.count):
-            one = sample(options.seed, number, options.size, poses, options.close_ups)
+        for number, one in enumerate(_in_turn(draw, options.count, options.workers)):
             shards.add(f"{number:06}", one.image_rgb, one.labels, one.mask)
             people += len(one.labels)
             if len(shown) < SHEET:
@@ -51,6 +56,17 @@ def make(options: argparse.Namespace) -> dict:
         "people": people,
         "files": [str(path) for path in files],
     }
+
+
+def _in_turn(draw: Callable[[int], Sample], count: int, workers: int) -> Iterator[Sample]:
+    """Pictures 0 … count - 1, drawn by several processes where asked to; the same ones in any case."""
+    if workers <= 1:
+        yield from map(draw, range(count))
+        return
+    # Spawned, because libraries with threads of their own do not survive a fork; and some at a time, to bound memory.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for begin in range(0, count, _AT_ONCE * workers):
+            yield from pool.map(draw, range(begin, min(begin + _AT_ONCE * workers, count)), chunksize=4)
 
 
 def _poses(motions: Path | None) -> Poses:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...models.body_model import BodyModel
 from ...models.pose_prior import MIRROR, load_pose_prior
-from ...models.rotations import matrix_to_rotvec, rotation_between
+from ...models.rotations import matrix_to_rotvec, rotation_between, rotvec_to_matrix
 from ...wire.take import JOINT_COUNT
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ FINGERS = slice(25, JOINT_COUNT)
 PRIOR_SPREAD = 0.75
 """The shipped prior is wider than what it was made of, so that it does not insist; samples shall look like people."""
 _JITTER_RAD = 0.05
+FALLEN_SHARE = 0.1
+"""Where no motion data tell how people lean: who is not upright."""
 _LIMBS = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
@@ -34,18 +36,36 @@ class Poses:
     sets: Sequence[PoseSet] = ()
     """Motion data; none: the prior that ships."""
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """(21, 3) rotation vectors; half of them mirrored."""
-        pose = self._recorded(rng) if self.sets else _from_prior(rng)
-        return pose[MIRROR] * (1, -1, -1) if rng.random() < 0.5 else pose
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The root (3,) of somebody who faces +z, and (21, 3) rotation vectors; half of them mirrored."""
+        root, pose = self._recorded(rng) if self.sets else (_leaning(rng), _from_prior(rng))
+        return (root * (1, -1, -1), pose[MIRROR] * (1, -1, -1)) if rng.random() < 0.5 else (root, pose)
 
-    def _recorded(self, rng: np.random.Generator) -> np.ndarray:
+    def _recorded(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Every clip counts the same, or else most people would walk."""
         one = self.sets[rng.integers(len(self.sets))]
         clip = rng.integers(len(one.starts) - 1)
         low, high = int(one.starts[clip]), int(one.starts[clip + 1])
         frame = int(rng.integers(low, high)) if high > low else int(rng.integers(len(one)))
-        return one.poses[frame] + rng.normal(0, _JITTER_RAD, (BODY_JOINTS, 3))
+        pose = one.poses[frame] + rng.normal(0, _JITTER_RAD, (BODY_JOINTS, 3))
+        return _leaning(rng) if one.roots is None else _without_heading(one.roots[frame]), pose
+
+
+def _leaning(rng: np.random.Generator) -> np.ndarray:
+    """(3,) mostly upright; some lie, fall, or stand on their heads."""
+    if rng.random() >= FALLEN_SHARE:
+        return rng.normal(0, 0.1, 3)
+    up = rng.normal(0, 1, 3)
+    up[1] = min(up[1], 0.5 * np.linalg.norm(up[[0, 2]]))  # at least 60 degrees from upright
+    return matrix_to_rotvec(rotation_between(np.array([0, 1.0, 0]), up / np.linalg.norm(up)))
+
+
+def _without_heading(root: np.ndarray) -> np.ndarray:
+    """(3,) of the pelvis in a world with y up: how it leans or lies, once the world is turned until it faces +z."""
+    angle = np.linalg.norm(root)
+    w, y = np.cos(angle / 2), root[1] / max(angle, 1e-9) * np.sin(angle / 2)  # of its quaternion
+    heading = rotvec_to_matrix(np.array([0, -2 * np.arctan2(y, w), 0]))
+    return matrix_to_rotvec(heading @ rotvec_to_matrix(root.astype(np.float64)))
 
 
 def _from_prior(rng: np.random.Generator) -> np.ndarray:
@@ -65,14 +85,13 @@ def _from_prior(rng: np.random.Generator) -> np.ndarray:
 def random_pose(
     rng: np.random.Generator, body: BodyModel, source: Poses, towards: np.ndarray, reach: float
 ) -> np.ndarray:
-    """(55, 3) pose of somebody upright who faces +z; the root is zero or leans a little.
+    """(55, 3) pose of somebody who faces +z; the root is how they lean or lie.
 
     `towards` (3,) points from the body to the camera (body frame: y up, z front). With the chance `reach` an arm or a
     leg is stretched there.
     """
     pose = np.zeros((JOINT_COUNT, 3))
-    pose[1 : 1 + BODY_JOINTS] = source.draw(rng)
-    pose[0] = rng.normal(0, 0.1, 3)
+    pose[0], pose[1 : 1 + BODY_JOINTS] = source.draw(rng)
     pose[FINGERS] = relaxed_fingers(rng, body)
     if rng.random() < 0.12:
         pose = seated(rng, body, pose)

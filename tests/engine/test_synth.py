@@ -21,6 +21,7 @@ from recover_body.engine.training.data.motions import read_sets
 from recover_body.engine.training.data.tar_set import TarSet
 from recover_body.models.body_model import load_body
 from recover_body.models.pose_prior import MIRROR
+from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from recover_body.wire.frames import FULL_FRAME_MM, project
 
 SIDE_PX = 128
@@ -103,16 +104,46 @@ def test_poses_come_from_the_motions_where_there_are_some(tmp_path):
     source, rng = Poses(tuple(read_sets(tmp_path))), np.random.default_rng(0)
     recorded = pose[0, 1:22]
     for _ in range(4):
-        drawn = source.draw(rng)
+        _, drawn = source.draw(rng)
         off = [np.abs(drawn - one).max() for one in (recorded, recorded[MIRROR] * (1, -1, -1))]
         assert drawn.shape == (BODY_JOINTS, 3) and min(off) < 0.3
 
 
 def test_the_prior_bends_knees_and_elbows_their_way():
     rng, source = np.random.default_rng(1), Poses()
-    drawn = np.array([source.draw(rng) for _ in range(50)])
+    drawn = np.array([source.draw(rng)[1] for _ in range(50)])
     assert (drawn[:, [3, 4], 0] >= 0).all() and (drawn[:, 17, 1] <= 0).all() and (drawn[:, 18, 1] >= 0).all()
     assert drawn.std(0).max() > 0.2
+
+
+@pytest.mark.parametrize("layout", ["ours", "amass"])
+def test_who_lies_in_the_recording_lies_in_the_picture_whatever_the_heading(tmp_path, layout):
+    on_the_back, turned = rotvec_to_matrix(np.array([-np.pi / 2, 0, 0])), rotvec_to_matrix(np.array([0, 2.0, 0]))
+    root = turned @ on_the_back
+    if layout == "amass":  # z points up there
+        root = rotvec_to_matrix(np.array([np.pi / 2, 0, 0])) @ root
+    poses = np.zeros((20, 52, 3), np.float32)
+    poses[:, 0] = matrix_to_rotvec(root)
+    fields = {"poses": poses.reshape(20, -1)}
+    if layout == "ours":
+        fields = {"poses": poses, "clip_start": [0, 20], "clip_name": ["sleep"]}
+    np.savez(tmp_path / "m.npz", **fields)
+    drawn, _ = Poses(tuple(read_sets(tmp_path))).draw(np.random.default_rng(0))
+    np.testing.assert_allclose(rotvec_to_matrix(drawn), on_the_back, atol=1e-5)
+
+
+def test_without_recordings_a_tenth_is_not_upright():
+    rng, source = np.random.default_rng(2), Poses()
+    up = np.array([rotvec_to_matrix(source.draw(rng)[0])[1, 1] for _ in range(300)])
+    assert 0.05 < (up < 0.6).mean() < 0.16 and (up < -0.5).any()
+
+
+def test_several_processes_draw_the_same_pictures(tmp_path):
+    for workers in ("1", "2"):
+        given = ["--out", str(tmp_path / workers), "--count", "3", "--size", "64", "--workers", workers]
+        assert main(["synth", *given]) == 0
+    one, two = (tmp_path / workers / "synth-000000.tar" for workers in ("1", "2"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_the_command_makes_the_same_again_and_training_reads_it(tmp_path, capsys):

@@ -33,6 +33,7 @@ def overfit(tmp_path_factory):
 def test_a_recipe_learns_32_pictures_by_heart(recipe, overfit):
     """Minutes each, from random weights: whatever is frozen by mistake, not normalised or cut off would show."""
     learnt = overfit(recipe)
+    print(f"{recipe}: {learnt}")
     assert learnt.fall >= 0.9
     if recipe == "blade-depth":
         assert learnt.held_out["relative_error"] <= 0.03

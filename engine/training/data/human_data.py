@@ -13,7 +13,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from .people import CameraLabels, LabelledPerson
 SMPLX_PELVIS_M = np.array([0.003, -0.351, 0.012])
 """Where SMPL-X's pelvis lies at rest, within about two centimetres: for whoever does not have the file."""
 SMPLX_JOINTS = 55
+HANDS = (("left_hand_pose", 25), ("right_hand_pose", 40))
+"""Names of the fields and where their 15 joints begin."""
 
 
 class HumanDataSet:
@@ -149,27 +151,45 @@ def _body(
     fields: Any, kind: str, count: int, where: Where
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
     """SMPL-X pose (N, 55, 3), betas (N, 10), translation (N, 3), pelvis (N, 3), and whether the betas are SMPL-X's."""
+    given = body_parameters(fields, kind, count, where)
+    pose, betas, translation = given
+    if kind == "smpl":
+        pose = np.zeros((count, SMPLX_JOINTS, 3), np.float32)
+        pose[:, :SHARED_JOINTS] = smpl_to_smplx_pose(given.pose)
+    pelvis = translation + (SMPL_PELVIS_M if kind == "smpl" else SMPLX_PELVIS_M)
+    moved = translation if kind == "smplx" else pelvis - SMPLX_PELVIS_M
+    has_betas = float(kind == "smplx")
+    return pose, betas * has_betas, moved.astype(np.float32), pelvis.astype(np.float32), has_betas
+
+
+class Parameters(NamedTuple):
+    """Of N people on one body."""
+
+    pose: np.ndarray
+    """(N, 24 or 55, 3) rotation vectors."""
+    betas: np.ndarray
+    """(N, 10)"""
+    translation: np.ndarray
+    """(N, 3) metres."""
+
+
+def body_parameters(fields: Any, kind: str, count: int, where: Where) -> Parameters:
+    """A file's `smpl` or `smplx` (`kind`), on that body. Raises `BadSample`."""
     if not isinstance(fields, Mapping):
         raise where.bad(f"{kind} is no dictionary")
     given = {name: _stacked(value) for name, value in fields.items()}
     flat = {
         name: np.reshape(value, (count, -1)) if np.size(value) % count == 0 else value for name, value in given.items()
     }
-    joints = {"smpl": 23, "smplx": 21}[kind]
-    root = array_of(flat, "global_orient", (count, 3), where)
-    body = array_of(flat, "body_pose", (count, 3 * joints), where).reshape(count, joints, 3)
-    betas = array_of(flat, "betas", (count, None), where)[:, :10]
-    translation = array_of(flat, "transl", (count, 3), where)
-    pose = np.zeros((count, SMPLX_JOINTS, 3), np.float32)
-    smpl_like = np.concatenate([root[:, None], body], 1)
-    pose[:, :SHARED_JOINTS] = smpl_to_smplx_pose(smpl_like) if kind == "smpl" else smpl_like
-    for hand, begin in (("left_hand_pose", 25), ("right_hand_pose", 40)):
+    joints, all_joints = {"smpl": (23, 24), "smplx": (21, SMPLX_JOINTS)}[kind]
+    pose = np.zeros((count, all_joints, 3), np.float32)
+    pose[:, 0] = array_of(flat, "global_orient", (count, 3), where)
+    pose[:, 1 : 1 + joints] = array_of(flat, "body_pose", (count, 3 * joints), where).reshape(count, joints, 3)
+    for hand, begin in HANDS if kind == "smplx" else ():
         if hand in flat and np.shape(flat[hand])[-1] == 45:
-            pose[:, begin : begin + 15] = np.asarray(flat[hand], np.float32).reshape(count, 15, 3)
-    pelvis = translation + (SMPL_PELVIS_M if kind == "smpl" else SMPLX_PELVIS_M)
-    moved = translation if kind == "smplx" else pelvis - SMPLX_PELVIS_M
-    has_betas = float(kind == "smplx")
-    return pose, betas * has_betas, moved.astype(np.float32), pelvis.astype(np.float32), has_betas
+            pose[:, begin : begin + 15] = array_of(flat, hand, (count, 45), where).reshape(count, 15, 3)
+    betas = array_of(flat, "betas", (count, None), where)[:, :10]
+    return Parameters(pose, betas, array_of(flat, "transl", (count, 3), where))
 
 
 def _intrinsics(data: Mapping[str, Any], count: int, where: Where) -> np.ndarray:

@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ....models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from ..augment import MIRRORED_BODY
 from .bad_data import BadSample, Tally, Where, array_of
 from .layout import PeopleLabels, read_npz
 from .shards import read_index
 
 JOINTS = 21
+_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 HELD_OUT = 1 / 8
 """Of the clips, where no data are named for validation."""
 
@@ -56,16 +58,23 @@ class PoseSet:
     clip_names: tuple[str, ...]
     by_clip: bool = False
     """Whether every clip counts the same, or every frame."""
+    roots: np.ndarray | None = None
+    """(N, 3) rotation vectors of the pelvis in a world whose y points up, where the layout tells them."""
 
     def __len__(self) -> int:
         return len(self.poses)
 
     def clips(self, chosen: np.ndarray) -> PoseSet:
         """The clips (K,) by number."""
-        parts = [self.poses[self.starts[n] : self.starts[n + 1]] for n in chosen]
-        starts = np.cumsum([0, *map(len, parts)])
-        poses = np.concatenate(parts) if parts else self.poses[:0]
-        return replace(self, poses=poses, starts=starts, clip_names=tuple(self.clip_names[n] for n in chosen))
+        starts = np.cumsum([0, *np.diff(self.starts)[chosen]])
+        frames = np.concatenate([np.arange(self.starts[n], self.starts[n + 1]) for n in chosen] or [[]]).astype(int)
+        return replace(
+            self,
+            poses=self.poses[frames],
+            starts=starts,
+            clip_names=tuple(self.clip_names[n] for n in chosen),
+            roots=None if self.roots is None else self.roots[frames],
+        )
 
 
 def read_sets(folder: Path, bad_data: str = "stop", tally: Tally | None = None) -> list[PoseSet]:
@@ -103,12 +112,14 @@ def read_file(path: Path) -> PoseSet | None:
     data = read_npz(raw, where)
     if "clip_start" in data:
         return _clips(path, data, where)
+    roots = None
     if "pose_body" in data:
         poses = array_of(data, "pose_body", (None, 3 * JOINTS), where)
     elif "body_pose" in data:
         poses = _thinned(array_of(data, "body_pose", (None, None), where), 0.1, 5)[:, : 3 * JOINTS]
     elif "poses" in data:
-        poses = _thinned(array_of(data, "poses", (None, None), where), 0.2, 10)[:, 3 : 3 + 3 * JOINTS]
+        whole = _thinned(array_of(data, "poses", (None, None), where), 0.2, 10)
+        poses, roots = whole[:, 3 : 3 + 3 * JOINTS], _from_z_up(whole[:, :3])
     elif "betas" in data:
         return None
     else:
@@ -116,7 +127,7 @@ def read_file(path: Path) -> PoseSet | None:
     if poses.shape[1] != 3 * JOINTS:
         raise where.bad(f"its poses have {poses.shape[1]} numbers, where {3 * JOINTS} of the body are needed")
     poses = np.ascontiguousarray(poses, np.float32).reshape(-1, JOINTS, 3)
-    return PoseSet(path.stem, poses, np.array([0, len(poses)]), (path.stem,))
+    return PoseSet(path.stem, poses, np.array([0, len(poses)]), (path.stem,), roots=roots)
 
 
 def _clips(path: Path, data: dict[str, np.ndarray], where: Where) -> PoseSet:
@@ -127,7 +138,13 @@ def _clips(path: Path, data: dict[str, np.ndarray], where: Where) -> PoseSet:
     if (np.diff(starts) < 0).any():
         raise where.bad("clip_start does not ascend")
     names = data.get("clip_name", np.arange(len(starts) - 1))
-    return PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, tuple(str(name) for name in names), by_clip=True)
+    clip_names = tuple(str(name) for name in names)
+    return PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, clip_names, by_clip=True, roots=poses[:, 0])
+
+
+def _from_z_up(roots: np.ndarray) -> np.ndarray:
+    """AMASS' world has z up: (N, 3) -> (N, 3) in a world whose y points up."""
+    return matrix_to_rotvec(_Y_UP @ rotvec_to_matrix(roots.astype(np.float64))).astype(np.float32)
 
 
 def _of_pictures(path: Path, bad_data: str, tally: Tally | None) -> PoseSet:
@@ -171,7 +188,15 @@ def _joined(name: str, parts: list[PoseSet]) -> PoseSet:
     starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
     names = tuple(clip for part in parts for clip in part.clip_names)
     poses = np.concatenate([part.poses for part in parts])
-    return PoseSet(name, poses, np.array([*np.concatenate(starts), offsets[-1]]), names, parts[0].by_clip)
+    roots = [part.roots for part in parts if part.roots is not None]
+    return PoseSet(
+        name,
+        poses,
+        np.array([*np.concatenate(starts), offsets[-1]]),
+        names,
+        parts[0].by_clip,
+        np.concatenate(roots) if len(roots) == len(parts) else None,
+    )
 
 
 def held_out(sets: list[PoseSet], share: float = HELD_OUT) -> tuple[list[PoseSet], list[PoseSet]]:
