@@ -208,14 +208,15 @@ class EngineClient:
             if message is None:
                 self._closed_at = time.monotonic()
                 return
-            if isinstance(message, codec.ProtocolMismatch):
+            is_error = isinstance(message, codec.WireError)
+            if isinstance(message, codec.ProtocolMismatch) or (is_error and self.version_note):
                 self._give_up(
                     "version_mismatch",
                     f"Engine and add-on are of versions that do not understand each other: {message}.",
-                    "Update the engine and the add-on to the same version.",
+                    self.version_note or "Update the engine and the add-on to the same version.",
                     exit_code=3,
                 )
-            elif isinstance(message, codec.WireError):
+            elif is_error:
                 remedy = f"{_REMEDY_COMMAND} It must start `recover-body serve` and print nothing else."
                 self._give_up("engine_garbled", f"What the engine said cannot be understood ({message}).", remedy)
             else:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recover_body.addon.client import EngineClient
+from recover_body.wire import codec
 from recover_body.wire.messages import Failure, Hello, Progress, RecoverRequest, Recovery
 
 from ..conftest import ROOT
@@ -230,6 +231,16 @@ def test_an_engine_of_another_protocol(connect, request_for):
     client.submit(request_for())
     answer = client.wait("one", PATIENCE_S)
     assert answer.code == "version_mismatch" and "Update" in answer.remedy
+
+
+def test_what_another_version_says_and_nobody_understands_is_blamed_on_the_versions(connect, request_for):
+    hello = codec.encode(Hello(package_version="0.0.1", device="cpu", backends=(), pid=1))
+    strange = b'{"kind":"Progress","protocol":1,"fields":{"request_id":"one","tea":1},"arrays":[]}\n'
+    say = f"import sys, time; sys.stdout.buffer.write({hello + strange!r}); sys.stdout.flush(); time.sleep(60)"
+    client = connect(command=script(say))
+    client.submit(request_for())
+    answer = client.wait("one", PATIENCE_S)
+    assert answer.code == "version_mismatch" and "0.0.1" in answer.remedy and "update" in answer.remedy
 
 
 def test_an_engine_of_another_version_is_mentioned(connect, request_for):
