@@ -45,7 +45,7 @@ Believe = Callable[[Pinhole], Believed]
 """What a backend's network says about the bodies, as seen through this camera."""
 
 
-def check(request: RecoverRequest) -> None:
+def check(request: RecoverRequest, is_clip: bool = False) -> None:
     """Refuse what cannot be done before work begins. Raises BadRequest, BackendNotReady."""
     for option, value, possible in (
         ("camera", request.camera_from, CAMERAS),
@@ -53,6 +53,8 @@ def check(request: RecoverRequest) -> None:
     ):
         if value not in possible:
             raise BadRequest(f"The {option} is {value!r}; it can be {', '.join(possible)}.")
+    if is_clip and request.camera_solver == "published":
+        raise BadRequest("The published camera solver works on stills only.", "Leave --camera-solver out for a clip.")
     if request.camera_from == "blade" and request.given_camera is not None:
         raise BadRequest("The camera is given, so that BLADE cannot find it.", "Leave one of the two out.")
     if request.camera_from == "blade" and (missing := lacking("blade")):
@@ -140,14 +142,9 @@ def clip_camera(
     camera: Pinhole,
     depths_m: np.ndarray | None = None,
 ) -> tuple[Pinhole, np.ndarray, tuple[str, ...]]:
-    """The shot's camera, betas (K, 10) of the K sightings `rows` in key frames `at` (K,), and notes.
-
-    Raises BadRequest.
-    """
+    """The shot's camera, betas (K, 10) of the K sightings `rows` in key frames `at` (K,), and notes."""
     if depths_m is None:
         depths_m = _depths_in(footage, at, rows)
-    if request.camera_solver == "published":
-        raise BadRequest("The published camera solver works on stills only.", "Leave --camera-solver out for a clip.")
     masks = Masks(rows)
     solved = solve(Views(seen, masks, request.body, one_picture=False), believe(camera), camera, depths_m)
     believed = replace(believe(solved.camera), pelvis=solved.pelvis, depth_sigma=DEPTH_SIGMA)

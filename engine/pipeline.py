@@ -56,7 +56,7 @@ def recover(
         else:
             camera = initial_camera(footage.width, footage.height, request.camera, footage.exif_focal_36mm)
         backend, why = automatic.choose(request.backend, footage, camera)
-        camera_depth.check(request)
+        camera_depth.check(request, is_clip=len(footage.images) > 1)
     with clock.stage("recover"):
         bodies = backend.recover(footage, camera, request, clock.report)
         if not bodies.people:

@@ -72,6 +72,13 @@ def test_words_that_mean_nothing_are_refused(field):
         camera_depth.check(RecoverRequest("1", "photo.jpg", **{field: "guess"}))
 
 
+def test_the_published_solver_is_refused_for_a_clip_before_work_begins():
+    request = RecoverRequest("1", "clip.mp4", camera_solver="published")
+    camera_depth.check(request)
+    with pytest.raises(errors.BadRequest, match="stills only"):
+        camera_depth.check(request, is_clip=True)
+
+
 def test_the_shell_knows_the_choices(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["recover", "photo.jpg", "--out", "x", "--camera-solver", "guess"])
@@ -150,7 +157,8 @@ def clip(scene, monkeypatch):  # noqa: F811
     """Three frames of the first two people; the second is away in the last."""
     tracks = []
     for number, person in enumerate(neural.detect.find_people(None)[:2]):
-        known = dict(vars(person)) | {"next_region": None, "look": np.zeros(1)}
+        known = {each.name: getattr(person, each.name) for each in fields(Sighting) if hasattr(person, each.name)}
+        known |= {"next_region": None, "look": np.zeros(1)}
         known["mask"] = PackedMask.of(person.mask, 0, 0, 1.0, WIDTH, HEIGHT)
         tracks.append(Track({index: Sighting(**known) for index in range(3) if (number, index) != (1, 2)}))
     monkeypatch.setattr(clip_path, "follow_footage", lambda *_: Followed(tracks, [], [], np.zeros(3)))

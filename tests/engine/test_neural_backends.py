@@ -21,7 +21,7 @@ from recover_body.engine.backends import clip_path, neural, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
 from recover_body.engine.backends.tokenhmr import TokenHmrBackend
-from recover_body.engine.cameras import Pinhole
+from recover_body.engine.cameras import FilmedCamera, Pinhole
 from recover_body.engine.crop import CROP_FOCAL_PX, CROP_SIDE_PX, Crop
 from recover_body.engine.detect import Detection
 from recover_body.engine.follow import Sighting
@@ -41,7 +41,7 @@ from recover_body.tests.models.smplx_files import smplx_npz
 from recover_body.tests.models.weight_files import checkpoint, smpl_pickle
 from recover_body.wire.frames import project
 from recover_body.wire.messages import RecoverRequest
-from recover_body.wire.take import read_take
+from recover_body.wire.take import CameraTrack, read_take
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT, FOCAL_PX = 800, 1000, 900.0
@@ -295,7 +295,7 @@ def clip(scene, monkeypatch):
     """Four frames of the scene; the second person is away in the third. Nobody needs to be followed."""
     tracks = []
     for number, person in enumerate(neural.detect.find_people(None)):
-        known = {each.name: getattr(person, each.name) for each in fields(person)}
+        known = {each.name: getattr(person, each.name) for each in fields(Sighting) if hasattr(person, each.name)}
         known |= {"next_region": None, "look": np.zeros(1)}  # nobody is followed here
         here = [index for index in range(4) if (number, index) != (1, 2)]
         tracks.append(Track({index: Sighting(**known) for index in here}))
@@ -363,6 +363,18 @@ def test_blades_depth_and_camera_serve_their_bodies(imported, footage, monkeypat
     (person,) = bodies.people
     pelvis = person.translation + load_body("neutral").rest_joints(person.betas[None])[0, 0]
     np.testing.assert_allclose(pelvis[:, 2], 3.5, rtol=3 * camera_depth.DEPTH_SIGMA)
+
+
+def test_a_given_camera_is_followed_through_a_clip(imported, clip):
+    """The picture stays the same while the lens is told to zoom in and the camera to back off: people get farther."""
+    zoom = CAMERA.fx_px * np.array([1.0, 1.1, 1.2, 1.3])
+    places, middle = np.tile(np.eye(4), (4, 1, 1)), (np.full(4, WIDTH / 2), np.full(4, HEIGHT / 2))
+    places[:, 2, 3] = -0.3 * np.arange(4)
+    camera = FilmedCamera.of(CameraTrack(zoom, zoom, *middle, WIDTH, HEIGHT, places, "given"))
+    bodies = recover(Hmr2Backend(), clip, camera, people="largest")
+    assert bodies.camera is camera and bodies.drift_px is None
+    (person,) = bodies.people
+    assert np.isfinite(person.pose).all() and (np.diff(person.translation[:, 2]) > 0.1).all()
 
 
 def test_a_clip_of_nobody_is_nobody(imported, clip, monkeypatch):
