@@ -88,13 +88,24 @@ def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
         pose_bone.bone.select = selected
 
 
-def is_artist_busy() -> bool:
-    """Whether a modal operator runs in some window (a drag, a knife cut): objects must not be exchanged under it."""
+def is_artist_busy(waited_s: float) -> bool:
+    """Whether a modal operator runs in some window (a drag, a knife cut): objects must not be exchanged under it.
+
+    Blender's own end when the artist lets go. Other add-ons have some that never end (shown keys, asset bars): after
+    `waited_s` of more than seconds they do not count.
+    """
     return any(
-        operator.bl_idname not in _HARMLESS
+        operator.bl_idname not in _HARMLESS and (waited_s < _PATIENCE_S or not _is_of_an_addon(operator))
         for window in bpy.context.window_manager.windows
         for operator in window.modal_operators
     )
+
+
+_PATIENCE_S = 5.0
+
+
+def _is_of_an_addon(operator: bpy.types.Operator) -> bool:
+    return bpy.types.Operator.bl_rna_get_subclass_py(operator.bl_idname) is not None
 
 
 _HARMLESS = {"SCREEN_OT_animation_step"}

@@ -131,7 +131,8 @@ def step() -> bool:
         else:
             job.answer = message
     for job in list(_queue):
-        if job.answer is not None and not job.is_done and not compat.is_artist_busy():
+        waited_s = time.monotonic() - job.heard_at
+        if job.answer is not None and not job.is_done and not compat.is_artist_busy(waited_s):
             _deliver(job)
         if job.is_done:
             _leave(job)

@@ -198,6 +198,8 @@ def _draw_failure(box, context, job) -> None:
 
 def _progress_text(job, is_first: bool) -> str:
     progress = job.progress
+    if job.answer is not None:
+        return tr("Ready: it arrives when you let go")
     if progress is None:
         is_starting = is_first and jobs.engine_hello() is None
         return tr("Starting the engine") if is_starting else tr("{title}: waiting", title=job.title)

@@ -255,4 +255,5 @@ MESSAGES = {
     "Starting the engine": "Iniciando el motor",
     "{title}: waiting": "{title}: en espera",
     "{share}  {words}, {time} to go": "{share}  {words}, faltan {time}",
+    "Ready: it arrives when you let go": "Listo: llega cuando sueltes",
 }

@@ -255,4 +255,5 @@ MESSAGES = {
     "Starting the engine": "エンジンを起動中",
     "{title}: waiting": "{title}: 待機中",
     "{share}  {words}, {time} to go": "{share}  {words}、残り {time}",
+    "Ready: it arrives when you let go": "完了: 操作を終えると表示されます",
 }

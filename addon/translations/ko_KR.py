@@ -255,4 +255,5 @@ MESSAGES = {
     "Starting the engine": "엔진 시작 중",
     "{title}: waiting": "{title}: 대기 중",
     "{share}  {words}, {time} to go": "{share}  {words}, {time} 남음",
+    "Ready: it arrives when you let go": "준비됨: 손을 떼면 나타납니다",
 }

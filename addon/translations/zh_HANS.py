@@ -255,4 +255,5 @@ MESSAGES = {
     "Starting the engine": "正在启动引擎",
     "{title}: waiting": "{title}：等待中",
     "{share}  {words}, {time} to go": "{share}  {words}，剩余 {time}",
+    "Ready: it arrives when you let go": "就绪：松手后出现",
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -246,3 +247,29 @@ def test_the_default_cube_makes_room_unless_somebody_touched_it(bpy):
     cube.hide_set(False)
     cube.data.vertices[0].co.x += 0.1
     assert not hide_default_cube(scene) and not cube.hide_get()
+
+
+def test_a_drag_is_waited_for_and_an_add_on_that_never_lets_go_is_not(bpy, addon, pictures, monkeypatch):
+    """Blender's module has no modal operators, so windows stand in that have them."""
+    from recover_body.addon import compat, jobs
+
+    def modal(*names):
+        window = SimpleNamespace(modal_operators=[SimpleNamespace(bl_idname=name) for name in names])
+        context = SimpleNamespace(window_manager=SimpleNamespace(windows=[window]))
+        with monkeypatch.context() as patch:
+            patch.setattr(compat, "bpy", SimpleNamespace(context=context, types=bpy.types))
+            return [compat.is_artist_busy(waited_s) for waited_s in (0.0, 1000.0)]
+
+    assert modal() == modal("SCREEN_OT_animation_step") == [False, False]
+    assert modal("TRANSFORM_OT_translate") == [True, True]
+    assert modal("RECOVER_BODY_OT_choose_people") == [True, False], "Python's, as other add-ons' are"
+
+    held = [True]
+    monkeypatch.setattr(compat, "is_artist_busy", lambda waited_s: held[0])
+    job = start(bpy, pictures[0])
+    step_until(lambda: job.answer is not None)
+    jobs.step()
+    assert not job.is_done and "Recover Body: one" not in bpy.data.collections
+    held[0] = False
+    jobs.step()
+    assert job.is_delivered
