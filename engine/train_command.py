@@ -102,6 +102,7 @@ def _add_own(parser: argparse.ArgumentParser, recipe: str) -> None:
     if recipe == "tokenizer":
         return
     add("--pictures", type=Path, metavar="DIR", help="where the pictures lie that an annotation file names")
+    add("--plausible", type=Path, metavar="PATH", help="motion capture; fitted poses unlike any in it are no labels")
     add("--regressor", type=Path, metavar="FILE", help="SMPL_to_J19.pkl, with SMPL's body file")
     if recipe == "tokenhmr":
         add("--tokenizer", required=True, metavar="FILE|ID", help="a trained tokenizer, or tokenhmr-tokenizer")

@@ -16,8 +16,8 @@ import numpy as np
 from ...models.body_model import load_body
 from ..crop import Crop
 from ..errors import Missing
-from ..training.data.annotations import EMDB, THREEDPW, BenchmarkSet, read_annotations, read_picture
-from ..training.data.bad_data import BadSample, Where, array_of
+from ..training.data.annotations import EMDB, THREEDPW, BenchmarkSet, read_picture
+from ..training.data.bad_data import BadSample, Rows, Where
 from ..training.data.human_data import HumanDataSet, body_parameters, read_objects
 from ..training.data.layout import PeopleLabels
 from ..training.data.shards import TarSample, read_index
@@ -130,13 +130,7 @@ def _tar_sample(sample: TarSample, keypoints: Keypoints) -> Labelled:
 def _from_benchmark(name: str, path: Path, pictures: Path, keypoints: Keypoints) -> DataSet:
     benchmark = {"3dpw": THREEDPW, "emdb": EMDB}[name]
     labels = BenchmarkSet(path, pictures, benchmark)
-    data, where = read_annotations(path), Where(path)
-    names = [value.decode() if isinstance(value, bytes) else str(value) for value in data["imgname"].tolist()]
-    count = len(names)
-    center = array_of(data, "center", (count, 2), where)
-    flat = np.ndim(data["scale"]) == 1
-    size = array_of(data, "scale", (count,) if flat else (count, 2), where).reshape(count, -1) * benchmark.scale_px
-    size_px = np.broadcast_to(size, (count, 2))
+    names, center, size_px = labels.names, labels.center_px, labels.size_px
     bodies = {gender: load_body(f"smpl-{gender}") for gender in dict.fromkeys(labels.genders)}
 
     def read(rows: list[int]) -> Labelled:
@@ -172,13 +166,14 @@ def _from_human_data(name: str, path: Path, pictures: Path, keypoints: Keypoints
     names = [str(value) for value in np.asarray(data.get("image_path", data.get("img_fn")), object).reshape(-1)]
     kind = "smpl" if "smpl" in data and (on_smpl or "smplx" not in data) else "smplx"
     body = load_body(f"{kind}-neutral")
-    count, where = len(names), Where(path)
-    smpl = body_parameters(data["smpl"], "smpl", count, where) if kind == "smpl" else None
+    rows_of_smpl = Rows(data, len(names), Where(path))
+    smpl = body_parameters(data["smpl"], "smpl", rows_of_smpl) if kind == "smpl" else None
 
     def read(rows: list[int]) -> Labelled:
         people, image, intrinsics = [], None, None
         for row in rows:
             (person,) = labels.people(row)
+            rows_of_smpl.check(row, names[row])
             camera = person.camera
             assert camera is not None
             image, intrinsics = person.sample.image_rgb, camera.intrinsics.astype(np.float64)

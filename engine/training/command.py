@@ -19,6 +19,7 @@ from .crops import CropPreparation
 from .data.bad_data import Tally
 from .data.motions import held_out, read_sets
 from .data.people_data import PeopleData
+from .data.plausible import Plausible
 from .data.sources import Mix, Reading, open_mix
 from .initial import read_weights
 from .loop import Outcome, Recipe, Settings
@@ -167,7 +168,10 @@ def _motions(path: Path, bad_data: str, tally: Tally):
 
 def _mixes(options: argparse.Namespace, tally: Tally) -> tuple[Mix, Mix | None]:
     reading = Reading(options.pictures, options.body, options.regressor, options.bad_data)
-    return open_mix(options.data, reading, tally), open_mix(options.val, reading, tally) if options.val else None
+    likely = reading
+    if options.plausible:
+        likely = replace(reading, plausible=Plausible.of(_motions(options.plausible, options.bad_data, tally)))
+    return open_mix(options.data, likely, tally), open_mix(options.val, reading, tally) if options.val else None
 
 
 def _crops(options: argparse.Namespace, tally: Tally) -> PeopleData:
@@ -176,4 +180,5 @@ def _crops(options: argparse.Namespace, tally: Tally) -> PeopleData:
 
 
 def _people(options: argparse.Namespace, tally: Tally, varied, plain) -> PeopleData:
-    return PeopleData(*_mixes(options, tally), options.seed, options.workers, options.bad_data == "skip", varied, plain)
+    mixes, skip_bad = _mixes(options, tally), options.bad_data == "skip"
+    return PeopleData(*mixes, options.seed, options.workers, skip_bad, varied, plain, tally)

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,7 +79,7 @@ class TrainingLog:
         self._row(step).update({_EVALUATED + name: value for name, value in figures.items()})
         if self._shown:
             words = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            self._bar.write(f"step {step}: {words}")
+            self._bar.write(f"step {step}: {words}", file=sys.stderr)  # what is printed may be asked for as JSON
 
     def _row(self, step: int) -> dict[str, float]:
         if not self.rows or self.rows[-1][STEP] != step:

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="Training data need torch: run `python dev.p
 
 from recover_body.engine.__main__ import main
 from recover_body.engine.training.data import conversion
-from recover_body.engine.training.data.bad_data import Where
+from recover_body.engine.training.data.bad_data import Rows, Where
 from recover_body.engine.training.data.human_data import body_parameters, read_objects
 from recover_body.models.body_model import load_body
 from recover_body.tests.models.test_smpl_to_smplx import in_smpl_layout
@@ -48,7 +48,7 @@ def test_the_same_people_stand_in_the_same_place(bodies, tmp_path, capsys, by, m
     assert main(["convert-labels", str(given), "--to", "smplx", "--out", str(out), "--by", by]) == 0
     assert f"{count} people, surfaces" in capsys.readouterr().out
     data, where = read_objects(out), Where(out)
-    smpl, smplx = (body_parameters(data[kind], kind, count, where) for kind in ("smpl", "smplx"))
+    smpl, smplx = (body_parameters(data[kind], kind, Rows(data, count, where)) for kind in ("smpl", "smplx"))
     for row in range(count):
         before, after = posed(bodies["smpl-neutral"], smpl, row), posed(bodies["smplx-neutral"], smplx, row)
         for places, others in zip(before, after, strict=True):  # both number their vertices alike

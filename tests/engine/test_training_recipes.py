@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("accelerate", reason="Training needs accelerate: run `python
 from safetensors.torch import load_file
 
 from recover_body.engine.__main__ import main
+from recover_body.engine.training.data.shards import ShardWriter
 from recover_body.tests.engine import training_samples
 
 
@@ -247,9 +249,15 @@ def test_bad_data_stops_or_is_counted(samples, tmp_path, capsys):
     assert run("blade-depth", tmp_path / "stop", "--data", data) == 2
     said = capsys.readouterr().err
     assert re.search(r"cut-000000\.tar, sample 00000\d: the tar ends within", said) and "--bad-data skip" in said
-    assert run("blade-depth", tmp_path / "skip", "--data", data, "--bad-data", "skip", "--steps", 1, "--json") == 0
-    (sentence,) = json.loads(capsys.readouterr().out)["skipped"]
-    assert "cut-000000.tar" in sentence
+    image, labels, _ = training_samples.sample(np.random.default_rng(0), 72)
+    with ShardWriter(data, "nan") as shards:
+        shards.add("good", image, labels)
+        shards.add("bad", image, replace(labels, betas=np.full((1, 10), np.nan)))
+    given = ("--data", data, "--val", data, "--bad-data", "skip", "--steps", 1, "--json")
+    assert run("blade-depth", tmp_path / "skip", *given) == 0
+    skipped = sorted(json.loads(capsys.readouterr().out)["skipped"])
+    assert len(skipped) == 2 and "cut-000000.tar" in skipped[0]
+    assert "nan-000000.tar, sample bad: betas has numbers that are not finite" in skipped[1]  # seen when measuring
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,10 @@ from recover_body.engine.training.data.annotations import EMDB, THREEDPW, Bedlam
 from recover_body.engine.training.data.bad_data import BadSample, Tally
 from recover_body.engine.training.data.draws import PictureDraws
 from recover_body.engine.training.data.human_data import SMPLX_PELVIS_M, HumanDataSet
+from recover_body.engine.training.data.plausible import Plausible, PlausibleSet
+from recover_body.engine.training.data.tar_set import TarSet
 from recover_body.models.body_model import load_body
+from recover_body.models.pose_prior import MIRROR
 from recover_body.models.rotations import rotvec_to_matrix
 from recover_body.models.smpl_joints import keypoints_44
 from recover_body.tests import fill_weights
@@ -256,6 +259,35 @@ def test_human_data_that_would_run_something_is_bad_data(picture):
         HumanDataSet(picture / "evil.npz", picture)
 
 
+@pytest.mark.parametrize(
+    ("layout", "spoilt"),
+    [("bedlam", "trans_cam"), ("3dpw", "extra_keypoints_2d"), ("emdb", "betas"), ("human", "K"), ("human", "transl")],
+)
+def test_a_row_that_is_not_finite_spoils_its_sample_and_not_the_file(picture, layout, spoilt):
+    two = lambda *shape: np.ones((2, *shape))  # noqa: E731
+    cv2.imwrite(str(picture / "b.png"), np.zeros((120, 160, 3), np.uint8))
+    names = {"imgname": ["a.png", "b.png"], "center": 60 * two(2), "scale": two()}
+    smpl = {"body_pose": 0.1 * two(72), "betas": two(10), "gender": ["m", "f"]}
+    identity = {"cam_ext": np.tile(np.eye(4), (2, 1, 1)), "cam_int": np.tile(np.eye(3), (2, 1, 1))}
+    layouts = {
+        "bedlam": names | identity | {"pose_cam": 0.1 * two(165), "shape": two(11), "trans_cam": 3 * two(3)},
+        "3dpw": names | smpl | {"body_keypoints_2d": two(25, 3), "extra_keypoints_2d": two(19, 3)},
+        "emdb": names | smpl,
+        "human": {name: np.repeat(value, 2, 0) for name, value in human_data("smpl").items() if name != "smpl"},
+    }
+    arrays = layouts[layout]
+    if layout == "human":
+        fields = {name: np.repeat(value, 2, 0) for name, value in human_data("smpl")["smpl"].items()}
+        arrays |= {"image_path": np.array(["a.png", "b.png"]), "smpl": fields}
+        arrays = arrays | ({} if spoilt in arrays else fields)
+    arrays[spoilt][1].reshape(-1)[0] = np.nan
+    np.savez(picture / "labels.npz", **arrays)
+    opened = sources.open_mix([str(picture / "labels.npz")], sources.Reading(), Tally()).sets[0]
+    assert opened.people(0)
+    with pytest.raises(BadSample, match=rf"labels\.npz, sample b\.png: {spoilt} has numbers that are not finite"):
+        opened.people(1)
+
+
 def test_mixes_follow_weights_names_and_refuse_nonsense(tmp_path):
     for name in ("h36m-train-wmask", "ava-train"):
         training_samples.write(tmp_path / name, 1, 48)
@@ -395,3 +427,46 @@ def test_free_and_training_body_agree():
     smpl = np.concatenate([pose[:, :22], random.normal(0, 1, (2, 2, 3))], 1).astype(np.float32)
     ours = open_body()(torch.from_numpy(rotvec_to_matrix(smpl)), torch.from_numpy(betas)).keypoints
     np.testing.assert_allclose(ours, keypoint_map(body)(out.vertices, out.joints), atol=1e-5)
+
+
+class Just:
+    """A data set of given people."""
+
+    name = "just"
+
+    def __init__(self, people):
+        self._people = people
+
+    def __len__(self):
+        return 1
+
+    def people(self, index):
+        return self._people
+
+
+def test_poses_unlike_any_recorded_one_are_no_labels(tmp_path):
+    given = TarSet(training_samples.write(tmp_path, 1, 64))
+    (person,) = [replace(one, measured=0.0) for one in given.people(0)]
+    near = np.random.default_rng(0).normal(0, 0.15, (400, 21, 3))
+    recorded = (person.sample.body_pose[:21] + near).astype(np.float32)
+    plausible = Plausible.of([motions.PoseSet("recorded", recorded, np.array([0, 400]), ("clip",))], bins=30)
+    (kept,) = PlausibleSet(given, plausible).people(0)
+    assert kept.has_pose == 1 and kept.betas.any()
+    twisted = person.sample.body_pose.copy()
+    twisted[17] = (0, 2.8, 0)  # the left elbow the wrong way
+    odd = replace(person, sample=replace(person.sample, body_pose=twisted))
+    (dropped,) = PlausibleSet(Just([odd]), plausible).people(0)
+    assert dropped.has_pose == 0 and not dropped.betas.any() and dropped.has_betas == 1
+    assert PlausibleSet(Just([replace(odd, measured=1.0)]), plausible).people(0)[0].has_pose == 1
+    middle = person.sample.body_pose[:21]
+    assert plausible.allows(middle) and plausible.allows(middle[MIRROR] * (1, -1, -1))  # left and right alike
+    turned = middle.copy()
+    turned[2] *= 1 - 2 * np.pi / np.linalg.norm(turned[2])  # the same rotation, told the other way round
+    assert plausible.allows(turned)
+
+
+def test_a_mix_may_be_sifted(tmp_path):
+    path = training_samples.write(tmp_path / "pictures", 2, 64)
+    reading = sources.Reading(plausible=Plausible.of(motions.read_sets(path), bins=30))
+    mix = sources.open_mix([str(path)], reading, Tally())
+    assert mix.sets[0].name == "pictures" and mix.sets[0].people(1)[0].has_pose == 1

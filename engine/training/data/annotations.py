@@ -13,7 +13,7 @@ import numpy as np
 from ....models.body_model import BodyModel
 from ..augment import Sample
 from ..bodies import KeypointMap
-from .bad_data import BadSample, Where, array_of
+from .bad_data import BadSample, Rows, Where
 from .layout import read_npz
 from .people import LabelledPerson, filtered
 from .shards import decoded
@@ -52,26 +52,27 @@ class BedlamSet:
         self.problems: list[BadSample] = []
         self._body, self._keypoints = body, keypoints
         data, where = read_annotations(path), Where(path)
-        self._names = _texts(data, "imgname", where)
-        count = len(self._names)
+        self.names = _texts(data, "imgname", where)
+        self._rows = rows = Rows(data, len(self.names), where)
         self._labels = {
-            "center": array_of(data, "center", (count, 2), where),
-            "scale": _largest(data, "scale", count, where),
-            "pose": _leading(data, "pose_cam", count, 72, where),
-            "betas": _leading(data, "shape", count, 10, where),
-            "translation": array_of(data, "trans_cam", (count, 3), where),
-            "extrinsics": array_of(data, "cam_ext", (count, 4, 4), where),
-            "intrinsics": array_of(data, "cam_int", (count, 3, 3), where),
+            "center": rows.array("center", (2,)),
+            "scale": _largest(rows, "scale"),
+            "pose": _leading(rows, "pose_cam", 72),
+            "betas": _leading(rows, "shape", 10),
+            "translation": rows.array("trans_cam", (3,)),
+            "extrinsics": rows.array("cam_ext", (4, 4)),
+            "intrinsics": rows.array("cam_int", (3, 3)),
         }
-        self._kept = [n for n, name in enumerate(self._names) if "agora" not in name]
+        self._kept = [n for n, name in enumerate(self.names) if "agora" not in name]
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def people(self, index: int) -> list[LabelledPerson]:
         number = self._kept[index]
-        name, labels = self._names[number], {key: values[number] for key, values in self._labels.items()}
+        name, labels = self.names[number], {key: values[number] for key, values in self._labels.items()}
         where = Where(self.path, name)
+        self._rows.check(number, name)
         image = read_picture(self.pictures, name, where)
         if "closeup" in name:
             image = np.ascontiguousarray(np.rot90(image, -1))  # clockwise
@@ -125,31 +126,32 @@ class BenchmarkSet:
         self.name, self.path, self.pictures = benchmark.name, path, pictures
         self.problems: list[BadSample] = []
         data, where = read_annotations(path), Where(path)
-        self._names = _texts(data, "imgname", where)
-        count = len(self._names)
-        self._center = array_of(data, "center", (count, 2), where)
-        self._side_px = _largest(data, "scale", count, where) * benchmark.scale_px
-        self._pose = array_of(data, "body_pose", (count, 72), where, default=0.0)
-        self._betas = array_of(data, "betas", (count, 10), where, default=0.0)
+        self.names = _texts(data, "imgname", where)
+        count = len(self.names)
+        self._rows = rows = Rows(data, count, where)
+        self.center_px = rows.array("center", (2,))
+        self.size_px = _sizes(rows, "scale") * benchmark.scale_px
+        self._pose = rows.array("body_pose", (72,), default=0.0)
+        self._betas = rows.array("betas", (10,), default=0.0)
         self._has = {
-            name: array_of(data, f"has_{name}", (count,), where, default=float(name in data))
-            for name in ("body_pose", "betas")
+            name: rows.array(f"has_{name}", (), default=float(name in data)) for name in ("body_pose", "betas")
         }
         self.genders = _genders(data, count)
-        self._keypoints = _keypoints(data, count, where) if benchmark.has_keypoints else _none(count)
+        self._keypoints = _keypoints(rows) if benchmark.has_keypoints else _none(count)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def people(self, index: int) -> list[LabelledPerson]:
-        where = Where(self.path, self._names[index])
+        where = Where(self.path, self.names[index])
+        self._rows.check(index, self.names[index])
         pose, (flat, solid) = self._pose[index].reshape(24, 3), self._keypoints
         person = LabelledPerson(
             where=where,
             sample=Sample(
-                image_rgb=read_picture(self.pictures, self._names[index], where),
-                center_px=self._center[index],
-                side_px=float(self._side_px[index]),
+                image_rgb=read_picture(self.pictures, self.names[index], where),
+                center_px=self.center_px[index],
+                side_px=float(self.size_px[index].max()),
                 keypoints_2d=flat[index],
                 keypoints_3d=solid[index],
                 global_orient=pose[0],
@@ -163,17 +165,17 @@ class BenchmarkSet:
         return [person]
 
 
-def _keypoints(data: Mapping[str, Any], count: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
+def _keypoints(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     flat = np.concatenate(
         [
-            array_of(data, "body_keypoints_2d", (count, 25, 3), where, default=0.0),
-            array_of(data, "extra_keypoints_2d", (count, 19, 3), where, default=0.0),
+            rows.array("body_keypoints_2d", (25, 3), default=0.0),
+            rows.array("extra_keypoints_2d", (19, 3), default=0.0),
         ],
         axis=1,
     )
-    of_body = array_of(data, "body_keypoints_3d", (count, 25, 4), where, default=0.0)
+    of_body = rows.array("body_keypoints_3d", (25, 4), default=0.0)
     of_body[:, 1:15, 3] = 0  # the released evaluation does not trust these
-    extra = array_of(data, "extra_keypoints_3d", (count, 19, 4), where, default=0.0)
+    extra = rows.array("extra_keypoints_3d", (19, 4), default=0.0)
     return flat, np.concatenate([of_body, extra], axis=1)
 
 
@@ -193,14 +195,19 @@ def _texts(data: Mapping[str, Any], name: str, where: Where) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in np.asarray(data[name]).tolist()]
 
 
-def _largest(data: Mapping[str, Any], name: str, count: int, where: Where) -> np.ndarray:
+def _sizes(rows: Rows, name: str) -> np.ndarray:
+    """(count, 2) of (count,) or (count, 2)."""
+    flat = name in rows.fields and np.ndim(rows.fields[name]) == 1
+    return np.broadcast_to(rows.array(name, () if flat else (2,)).reshape(rows.count, -1), (rows.count, 2))
+
+
+def _largest(rows: Rows, name: str) -> np.ndarray:
     """(count,) of (count,) or (count, 2)."""
-    flat = name in data and np.ndim(data[name]) == 1
-    return array_of(data, name, (count,) if flat else (count, 2), where).reshape(count, -1).max(1)
+    return _sizes(rows, name).max(1)
 
 
-def _leading(data: Mapping[str, Any], name: str, count: int, wanted: int, where: Where) -> np.ndarray:
-    values = array_of(data, name, (count, None), where)
+def _leading(rows: Rows, name: str, wanted: int) -> np.ndarray:
+    values = rows.array(name, (None,))
     if values.shape[1] < wanted:
-        raise where.bad(f"{name} has {values.shape[1]} numbers, where {wanted} are needed")
+        raise rows.where.bad(f"{name} has {values.shape[1]} numbers, where {wanted} are needed")
     return values[:, :wanted]

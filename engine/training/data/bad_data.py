@@ -50,6 +50,35 @@ class Tally:
 _NEEDED = object()
 
 
+@dataclass
+class Rows:
+    """The arrays of a file that has a row per sample. What is not finite spoils its row, not the file."""
+
+    fields: Mapping[str, Any]
+    count: int
+    where: Where
+    """The file."""
+    spoilt: dict[int, str] = field(default_factory=dict)
+    """Row -> what is wrong with it."""
+
+    def array(self, name: str, shape: tuple[int | None, ...], default: Any = None) -> np.ndarray:
+        """(count, *shape), zeros in spoilt rows; a `default` where it is not there. Raises `BadSample`."""
+        wanted = _NEEDED if default is None else default
+        return self.sound(name, array_of(self.fields, name, (self.count, *shape), self.where, wanted, finite=False))
+
+    def sound(self, name: str, values: np.ndarray) -> np.ndarray:
+        """(count, …) with zeros in place of rows that are not finite, which are noted."""
+        good = np.isfinite(values).reshape(self.count, -1).all(1)
+        for row in np.flatnonzero(~good).tolist():
+            self.spoilt.setdefault(row, f"{name} has numbers that are not finite")
+        return np.where(good.reshape(-1, *[1] * (values.ndim - 1)), values, 0).astype(values.dtype)
+
+    def check(self, row: int, sample: str) -> None:
+        """Raises `BadSample` for a spoilt row."""
+        if row in self.spoilt:
+            raise Where(self.where.file, sample).bad(self.spoilt[row])
+
+
 def array_of(
     fields: Mapping[str, Any],
     name: str,
@@ -57,8 +86,10 @@ def array_of(
     where: Where,
     default: Any = _NEEDED,
     dtype: type = np.float32,
+    *,
+    finite: bool = True,
 ) -> np.ndarray:
-    """`fields[name]` as an array of `shape` (None: any length), all finite; the default where it is not there.
+    """`fields[name]` as an array of `shape` (None: any length), all `finite`; the default where it is not there.
 
     Raises `BadSample`.
     """
@@ -74,6 +105,6 @@ def array_of(
     if value.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, value.shape, strict=True)):
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise where.bad(f"{name} has the shape {value.shape}, where ({wanted}) is needed")
-    if not np.isfinite(value).all():
+    if finite and not np.isfinite(value).all():
         raise where.bad(f"{name} has numbers that are not finite")
     return value

@@ -20,7 +20,7 @@ from ....models.body_model import load_body
 from ....models.surface_fit import Conversion, Fitted, Posed, carried
 from ....models.surface_transfer import nearest_transfer, read_transfer
 from ...errors import BadRequest
-from .bad_data import Where
+from .bad_data import Rows, Where
 from .human_data import HANDS, Parameters, body_parameters, read_objects
 
 BODIES = {"smpl": "smpl-neutral", "smplx": "smplx-neutral"}
@@ -76,7 +76,10 @@ def convert(path: Path, out: Path, way: Way, workers: int, on_person: Callable[[
     if names is None or way.source not in data:
         raise BadRequest(f"{path} has no {way.source} labels of pictures.", "Give a HumanData file that has.")
     names = [str(name) for name in np.asarray(names, object).reshape(-1)]
-    given = body_parameters(data[way.source], way.source, len(names), where)
+    rows = Rows(data, len(names), where)
+    given = body_parameters(data[way.source], way.source, rows)
+    for row in sorted(rows.spoilt):
+        rows.check(row, names[row])
     way.conversion()  # what is missing is told at once
     people = [Posed(*(values.astype(np.float64) for values in row)) for row in zip(*given, strict=True)]
     found: list[Fitted] = []

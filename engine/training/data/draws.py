@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..batch import Batch, Drawn
-from .bad_data import BadSample
+from .bad_data import BadSample, Tally
 from .people import LabelledPerson, PictureSet
 
 Prepare = Callable[[LabelledPerson, np.random.Generator], dict[str, np.ndarray]]
@@ -90,11 +90,13 @@ def collated(samples: Sequence[dict[str, np.ndarray]]) -> Batch:
     return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
 
 
-def held_out_batches(sets: Sequence[PictureSet], prepare: Prepare, people: int, size: int) -> Iterator[Batch]:
-    """The first `people` in order, `size` at a time, for evaluation. Raises `BadSample`."""
+def held_out_batches(
+    sets: Sequence[PictureSet], prepare: Prepare, people: int, size: int, tally: Tally | None = None
+) -> Iterator[Batch]:
+    """The first `people` in order, `size` at a time, for evaluation. Raises `BadSample`, or counts it in `tally`."""
     random = np.random.default_rng(0)  # who prepares for evaluation draws nothing
     samples: list[dict[str, np.ndarray]] = []
-    for person in every_person(sets, people):
+    for person in every_person(sets, people, tally):
         samples.append(prepare(person, random))
         if len(samples) == size:
             yield collated(samples)
@@ -103,12 +105,21 @@ def held_out_batches(sets: Sequence[PictureSet], prepare: Prepare, people: int, 
         yield collated(samples)
 
 
-def every_person(sets: Sequence[PictureSet], limit: int | None = None) -> Iterator[LabelledPerson]:
-    """All people in order, for evaluation. Raises `BadSample`."""
+def every_person(
+    sets: Sequence[PictureSet], limit: int | None = None, tally: Tally | None = None
+) -> Iterator[LabelledPerson]:
+    """All people in order, for evaluation. Raises `BadSample`, or counts it in `tally`."""
     count = 0
     for one in sets:
         for index in range(len(one)):
-            for person in one.people(index):
+            try:
+                people = one.people(index)
+            except BadSample as error:
+                if tally is None:
+                    raise
+                tally.add(error.sentence)
+                continue
+            for person in people:
                 if limit is not None and count >= limit:
                     return
                 yield person

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from ....models.safe_pickle import StoredTensor
 from ....models.smpl_to_smplx import SHARED_JOINTS, SMPL_PELVIS_M, smpl_to_smplx_pose
 from ..augment import Sample
 from .annotations import read_picture
-from .bad_data import BadSample, Where, array_of
+from .bad_data import BadSample, Rows, Where, array_of
 from .people import CameraLabels, LabelledPerson
 
 SMPLX_PELVIS_M = np.array([0.003, -0.351, 0.012])
@@ -44,12 +45,15 @@ class HumanDataSet:
             raise where.bad("image_path is missing")
         self._names = [str(name) for name in np.asarray(names, object).reshape(-1)]
         count = len(self._names)
-        self._intrinsics = _intrinsics(data, count, where)
-        self._boxes = _boxes(data, count, where)
-        bodies = {name: _body(data[name], name, count, where) for name in ("smplx", "smpl") if name in data}
-        if not bodies:
+        self._rows = rows = Rows(data, count, where)
+        self._intrinsics = rows.sound("K", _intrinsics(data, count, where))
+        self._boxes = rows.sound("bbox_xywh", _boxes(data, count, where))
+        kinds = [name for name in ("smplx", "smpl") if name in data]
+        if not kinds:
             raise where.bad("smplx and smpl are missing")
-        self._pose, self._betas, self._translation, self._pelvis, self._has_betas = next(iter(bodies.values()))
+        self._pose, self._betas, self._translation, self._pelvis, self._has_betas = _body(
+            data[kinds[0]], kinds[0], rows
+        )
 
     @staticmethod
     def is_one(path: Path) -> bool:
@@ -65,6 +69,7 @@ class HumanDataSet:
 
     def people(self, index: int) -> list[LabelledPerson]:
         where = Where(self.path, self._names[index])
+        self._rows.check(index, self._names[index])
         image = read_picture(self.pictures, self._names[index], where)
         box = self._boxes[index]
         if not (box[2] > box[0] and box[3] > box[1]):
@@ -147,11 +152,9 @@ def _stacked(values: Any) -> Any:
     return values
 
 
-def _body(
-    fields: Any, kind: str, count: int, where: Where
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+def _body(fields: Any, kind: str, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
     """SMPL-X pose (N, 55, 3), betas (N, 10), translation (N, 3), pelvis (N, 3), and whether the betas are SMPL-X's."""
-    given = body_parameters(fields, kind, count, where)
+    given, count = body_parameters(fields, kind, rows), rows.count
     pose, betas, translation = given
     if kind == "smpl":
         pose = np.zeros((count, SMPLX_JOINTS, 3), np.float32)
@@ -173,36 +176,38 @@ class Parameters(NamedTuple):
     """(N, 3) metres."""
 
 
-def body_parameters(fields: Any, kind: str, count: int, where: Where) -> Parameters:
-    """A file's `smpl` or `smplx` (`kind`), on that body. Raises `BadSample`."""
+def body_parameters(fields: Any, kind: str, rows: Rows) -> Parameters:
+    """A file's `smpl` or `smplx` (`kind`), on that body. Raises `BadSample`; spoilt rows are noted in `rows`."""
     if not isinstance(fields, Mapping):
-        raise where.bad(f"{kind} is no dictionary")
+        raise rows.where.bad(f"{kind} is no dictionary")
+    count = rows.count
     given = {name: _stacked(value) for name, value in fields.items()}
     flat = {
         name: np.reshape(value, (count, -1)) if np.size(value) % count == 0 else value for name, value in given.items()
     }
+    of_body = replace(rows, fields=flat)  # which notes in the same place
     joints, all_joints = {"smpl": (23, 24), "smplx": (21, SMPLX_JOINTS)}[kind]
     pose = np.zeros((count, all_joints, 3), np.float32)
-    pose[:, 0] = array_of(flat, "global_orient", (count, 3), where)
-    pose[:, 1 : 1 + joints] = array_of(flat, "body_pose", (count, 3 * joints), where).reshape(count, joints, 3)
+    pose[:, 0] = of_body.array("global_orient", (3,))
+    pose[:, 1 : 1 + joints] = of_body.array("body_pose", (3 * joints,)).reshape(count, joints, 3)
     for hand, begin in HANDS if kind == "smplx" else ():
         if hand in flat and np.shape(flat[hand])[-1] == 45:
-            pose[:, begin : begin + 15] = array_of(flat, hand, (count, 45), where).reshape(count, 15, 3)
-    betas = array_of(flat, "betas", (count, None), where)[:, :10]
-    return Parameters(pose, betas, array_of(flat, "transl", (count, 3), where))
+            pose[:, begin : begin + 15] = of_body.array(hand, (45,)).reshape(count, 15, 3)
+    return Parameters(pose, of_body.array("betas", (None,))[:, :10], of_body.array("transl", (3,)))
 
 
 def _intrinsics(data: Mapping[str, Any], count: int, where: Where) -> np.ndarray:
-    return array_of({"K": _stacked(data.get("K"))}, "K", (count, 3, 3), where)
+    return array_of({"K": _stacked(data.get("K"))}, "K", (count, 3, 3), where, finite=False)
 
 
 def _boxes(data: Mapping[str, Any], count: int, where: Where) -> np.ndarray:
     """(N, 4) x1, y1, x2, y2: as given, or around the keypoints that have a confidence."""
     if data.get("bbox_xywh") is not None:
         boxes = np.asarray(_stacked(data["bbox_xywh"]), np.float32)
-        boxes = array_of({"bbox_xywh": boxes[..., :4]}, "bbox_xywh", (count, 4), where)
+        boxes = array_of({"bbox_xywh": boxes[..., :4]}, "bbox_xywh", (count, 4), where, finite=False)
         return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    points = array_of({"keypoints2d": _stacked(data.get("keypoints2d"))}, "keypoints2d", (count, None, 3), where)
+    given = {"keypoints2d": _stacked(data.get("keypoints2d"))}
+    points = array_of(given, "keypoints2d", (count, None, 3), where, finite=False)
     seen = points[..., 2:] > 0
     low = np.where(seen, points[..., :2], np.inf).min(1)
     high = np.where(seen, points[..., :2], -np.inf).max(1)

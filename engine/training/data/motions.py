@@ -67,7 +67,7 @@ class PoseSet:
     def clips(self, chosen: np.ndarray) -> PoseSet:
         """The clips (K,) by number."""
         starts = np.cumsum([0, *np.diff(self.starts)[chosen]])
-        frames = np.concatenate([np.arange(self.starts[n], self.starts[n + 1]) for n in chosen] or [[]]).astype(int)
+        frames = np.concatenate([np.arange(self.starts[n], self.starts[n + 1]) for n in chosen] or [np.zeros(0, int)])
         return replace(
             self,
             poses=self.poses[frames],

@@ -64,7 +64,8 @@ class LabelledPerson:
 class PictureSet(Protocol):
     """A data set. Index it by picture; a picture holds any number of people."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __len__(self) -> int: ...
 
@@ -80,7 +81,7 @@ def is_measured(dataset: str) -> float:
 def filtered(person: LabelledPerson, fit_error: float = 0.0) -> LabelledPerson | None:
     """The person as the networks' training takes it, or None where too little or nothing reliable is labelled.
 
-    The released training also drops poses that are improbable in AMASS; its statistics are not distributed.
+    Poses that are improbable in motion capture are dropped too, as in the released training: see `plausible`.
     """
     keypoints = person.sample.keypoints_2d.copy()
     keypoints[keypoints[:, 2] < CONFIDENT_FROM, 2] = 0

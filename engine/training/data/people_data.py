@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..batch import Batch, Drawn, Place
+from .bad_data import Tally
 from .draws import PictureDraws, Prepare, held_out_batches
 from .sources import Mix
 
@@ -23,6 +24,8 @@ class PeopleData:
     preparation: Prepare
     plain: Prepare
     """The same without variation."""
+    tally: Tally
+    """What is passed over when measuring; training tells it with the batch."""
     evaluated_people: int = 512
 
     @property
@@ -40,4 +43,5 @@ class PeopleData:
     def held_out(self, size: int) -> Iterator[Batch]:
         """The validation people in order, not varied."""
         if self.validation is not None:
-            yield from held_out_batches(self.validation.sets, self.plain, self.evaluated_people, size)
+            tally = self.tally if self.skip_bad else None
+            yield from held_out_batches(self.validation.sets, self.plain, self.evaluated_people, size, tally)

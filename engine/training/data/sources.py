@@ -16,6 +16,7 @@ from .annotations import EMDB, THREEDPW, BedlamSet, BenchmarkSet, read_annotatio
 from .bad_data import Tally, Where
 from .human_data import HumanDataSet
 from .people import PictureSet
+from .plausible import Plausible, PlausibleSet
 from .tar_set import TarSet
 
 # Mix of the released TokenHMR training, by how the folders of its tars begin; renormalised over what is there.
@@ -47,6 +48,8 @@ class Reading:
     """The body that turns BEDLAM's parameters into keypoints."""
     regressor: Path | None = None
     bad_data: str = "stop"
+    plausible: Plausible | None = None
+    """What poses must be like to count as labelled."""
 
 
 def open_mix(arguments: list[str], reading: Reading, tally: Tally) -> Mix:
@@ -58,7 +61,7 @@ def open_mix(arguments: list[str], reading: Reading, tally: Tally) -> Mix:
             _note_problems(one, reading, tally)
             if len(one) == 0:
                 raise Where(path).bad("there is no complete sample in it")
-            sets.append(one)
+            sets.append(PlausibleSet(one, reading.plausible) if reading.plausible else one)
             weights.append(_weight_of(one.name) if weight is None else weight)
     shares = np.array(weights, np.float64)
     return Mix(sets, shares / shares.sum())
