@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LIFTED_WIDTH = 3.0
 """Standard deviations at which a joint begins to count as an outlier."""
-UNSEEN = 0.02
-"""Weight of a joint whose landmark was not seen: the network then says what is usual."""
+UNSEEN = 0.1
+"""Weight of a joint whose landmark was not seen: what the network infers from the others is better than nothing."""
 _SHOWN_BY = {"hip": "hip", "knee": "knee", "ankle": "ankle", "foot": "foot_index", "shoulder": "shoulder"}
 _SHOWN_BY |= {"collar": "shoulder", "elbow": "elbow", "wrist": "wrist"}
 _TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -35,8 +35,8 @@ class LiftedTerms:
     """(B, 22, 3) metres relative to the pelvis, camera frame."""
     sigma_m: np.ndarray
     """(B, 22)."""
-    weight: np.ndarray
-    """(B, 22) 0 to 1."""
+    shown: np.ndarray
+    """(B, 22) 0 to 1, visibility of the landmarks that show the joint."""
 
     @classmethod
     def of(
@@ -53,7 +53,7 @@ class LiftedTerms:
             from_centre_px, seen.visibility, seen.metric_points, seen.size_px, focal_px, is_known
         )
         shown = np.stack([seen.visibility[:, _shown_by(name)].mean(1) for name in joint_names[:BODY_JOINTS]], 1)
-        return cls(skeleton, lifted.joints, lifted.sigma_m, UNSEEN + (1 - UNSEEN) * shown)
+        return cls(skeleton, lifted.joints, lifted.sigma_m, shown)
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Robust, since a limb may be taken for the other side's."""
@@ -61,12 +61,14 @@ class LiftedTerms:
         on_body = skinned_points(skeleton, posed, skeleton.rest[None], skeleton.rest_betas[None], alone)
         residual = on_body.positions - on_body.positions[:, :1] - self.joints
         jacobian = on_body.jacobian - on_body.jacobian[:, :1]
-        sigma = self.sigma_m[..., None]
+        sigma, shown = self.sigma_m[..., None], self.shown[:, 1:]
+        weight = UNSEEN + (1 - UNSEEN) * shown
         system.add_seen(
             (residual / sigma)[:, 1:],
             (jacobian / sigma[..., None])[:, 1:],
-            self.weight[:, 1:],
+            weight,
             LIFTED_WIDTH if robust else None,
+            seen_share=shown / weight,
         )
 
 

@@ -41,10 +41,12 @@ class System:
         weight: np.ndarray,
         robust_width: float | None,
         rows: Rows = ALL_ROWS,
+        seen_share: np.ndarray | None = None,
     ) -> None:
         """Add observations: residual (B, M, d) in standard deviations, jacobian (B, M, d, 80), weight (B, M).
 
-        With `rows`, B of the people, in whom alone something was seen.
+        With `rows`, B of the people, in whom alone something was seen. `seen_share` (B, M) tells how much of each was
+        seen rather than inferred; by default all of it.
 
         With `robust_width`, the cost of each is Geman-McClure's w^2 s / (w^2 + s) of its squared length s.
         """
@@ -62,6 +64,8 @@ class System:
         hessian = transposed @ weighted
         self.gradient[rows] += (transposed @ (residual * root).reshape(count, -1, 1))[..., 0]
         self.hessian[rows] += hessian
+        if seen_share is not None:
+            hessian = transposed @ (weighted * np.repeat(seen_share, residual.shape[-1], 1)[..., None])
         self.data_hessian[rows] += hessian
 
     def where(self, keep: np.ndarray, other: System) -> System:
