@@ -23,7 +23,7 @@ def hide_default_cube(scene: bpy.types.Scene) -> bool:
 
 
 def _is_untouched(cube: bpy.types.Object) -> bool:
-    if cube.type != "MESH" or cube.library is not None or cube.override_library is not None:
+    if cube.type != "MESH" or cube.mode != "OBJECT" or cube.library is not None or cube.override_library is not None:
         return False
     used = (cube.parent, cube.animation_data, cube.data.shape_keys, *cube.children, *cube.modifiers, *cube.constraints)
     if any(each is not None for each in used) or cube.matrix_world != Matrix() or len(cube.data.vertices) != 8:
