@@ -88,6 +88,11 @@ def select_pose_bone(pose_bone: bpy.types.PoseBone, selected: bool) -> None:
         pose_bone.bone.select = selected
 
 
+def is_pose_bone_selected(pose_bone: bpy.types.PoseBone) -> bool:
+    """The inverse."""
+    return pose_bone.select if _SELECT_ON_POSE_BONE else pose_bone.bone.select
+
+
 def is_artist_busy(waited_s: float) -> bool:
     """Whether a modal operator runs in some window (a drag, a knife cut): objects must not be exchanged under it.
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 
+from . import compat
 from .identity import Identity, find_recovery
 from .scene_inherit import inherit
 
@@ -25,7 +28,7 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
         scene.collection.children.link(fresh)
         return fresh
     previous = objects_by_role(old)
-    _leave_modes(previous.values())
+    posing = _leave_modes(previous)
     successors = objects_by_role(fresh)
     for role, successor in successors.items():
         if role not in previous:
@@ -38,6 +41,8 @@ def put_in_place(fresh: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.typ
     for fact, value in list(fresh.items()):
         old[fact] = value
     bpy.data.collections.remove(fresh)
+    if posing is not None and posing.role in successors:
+        _go_on_posing(successors[posing.role], posing)
     return old
 
 
@@ -88,9 +93,41 @@ def _blocks(owner: bpy.types.Object) -> dict[str, bpy.types.ID]:
     return {part: block for part, block in blocks.items() if block is not None}
 
 
-def _leave_modes(objects) -> None:
-    """An object cannot be exchanged while it is being edited or posed."""
+@dataclass(frozen=True)
+class _Posing:
+    """What an artist was posing."""
+
+    role: str
+    active: str
+    """Name of the bone, or ""."""
+    selected: frozenset[str]
+
+
+def _leave_modes(previous: dict[str, bpy.types.Object]) -> _Posing | None:
+    """An object cannot be exchanged while it is being edited or posed. Returns what was posed, if something was."""
     active = bpy.context.view_layer.objects.active
-    if active is not None and active.mode != "OBJECT" and active in list(objects):
-        with bpy.context.temp_override(object=active, active_object=active):
-            bpy.ops.object.mode_set(mode="OBJECT")
+    role = next((role for role, owner in previous.items() if owner == active), None)
+    if active is None or role is None or active.mode == "OBJECT":
+        return None
+    posing = None
+    if active.mode == "POSE":
+        bone = active.data.bones.active
+        selected = frozenset(bone.name for bone in active.pose.bones if compat.is_pose_bone_selected(bone))
+        posing = _Posing(role, bone.name if bone is not None else "", selected)
+    _set_mode(active, "OBJECT")
+    return posing
+
+
+def _go_on_posing(owner: bpy.types.Object, posing: _Posing) -> None:
+    """The artist goes on where the old rig was left."""
+    if owner != bpy.context.view_layer.objects.active:
+        return
+    _set_mode(owner, "POSE")
+    owner.data.bones.active = owner.data.bones.get(posing.active)
+    for bone in owner.pose.bones:
+        compat.select_pose_bone(bone, bone.name in posing.selected)
+
+
+def _set_mode(owner: bpy.types.Object, mode: str) -> None:
+    with bpy.context.temp_override(object=owner, active_object=owner):
+        bpy.ops.object.mode_set(mode=mode)

@@ -163,13 +163,24 @@ def test_drawing_while_the_artist_edits_something_else(bpy, mode):
 
 @pytest.mark.parametrize("mode", ["EDIT", "POSE"])
 def test_a_second_run_while_the_artist_edits_the_character(bpy, mode):
+    from recover_body.addon import compat
+
     drawing = draw(sample(1))
     bpy.context.view_layer.objects.active = drawing.bodies[0].rig
     bpy.ops.object.mode_set(mode=mode)
+    if mode == "POSE":
+        bones = drawing.bodies[0].rig.pose.bones
+        for bone in bones:
+            compat.select_pose_bone(bone, bone.name in ("left_knee", "head"))
+        drawing.bodies[0].rig.data.bones.active = bones["left_knee"].bone
     before = inventory(bpy)
     drawing = draw(sample(2))
     assert inventory(bpy) == before
-    assert drawing.bodies[0].rig.mode == "OBJECT"
+    rig = drawing.bodies[0].rig
+    assert rig.mode == ("POSE" if mode == "POSE" else "OBJECT")
+    if mode == "POSE":  # who poses goes on posing
+        assert rig.data.bones.active.name == "left_knee"
+        assert {b.name for b in rig.pose.bones if compat.is_pose_bone_selected(b)} == {"left_knee", "head"}
 
 
 def test_into_a_scene_that_is_not_shown(bpy):
