@@ -48,7 +48,9 @@ class Poses:
         low, high = int(one.starts[clip]), int(one.starts[clip + 1])
         frame = int(rng.integers(low, high)) if high > low else int(rng.integers(len(one)))
         pose = one.poses[frame] + rng.normal(0, _JITTER_RAD, (BODY_JOINTS, 3))
-        return _leaning(rng) if one.roots is None else _without_heading(one.roots[frame]), pose
+        if one.roots is None:
+            return _leaning(rng), pose
+        return matrix_to_rotvec(without_heading(rotvec_to_matrix(one.roots[frame].astype(np.float64)))), pose
 
 
 def _leaning(rng: np.random.Generator) -> np.ndarray:
@@ -60,12 +62,14 @@ def _leaning(rng: np.random.Generator) -> np.ndarray:
     return matrix_to_rotvec(rotation_between(np.array([0, 1.0, 0]), up / np.linalg.norm(up)))
 
 
-def _without_heading(root: np.ndarray) -> np.ndarray:
-    """(3,) of the pelvis in a world with y up: how it leans or lies, once the world is turned until it faces +z."""
-    angle = np.linalg.norm(root)
-    w, y = np.cos(angle / 2), root[1] / max(angle, 1e-9) * np.sin(angle / 2)  # of its quaternion
-    heading = rotvec_to_matrix(np.array([0, -2 * np.arctan2(y, w), 0]))
-    return matrix_to_rotvec(heading @ rotvec_to_matrix(root.astype(np.float64)))
+def without_heading(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) of the pelvis in a world with y up, turned about the vertical so that the front (or, for someone lying,
+    the top) points to +z."""
+    front = rotation[:, 2]
+    if np.hypot(front[0], front[2]) < 0.5:
+        front = rotation[:, 1]
+    heading = np.arctan2(front[0], front[2])
+    return rotvec_to_matrix(np.array([0, -heading, 0])) @ rotation
 
 
 def _from_prior(rng: np.random.Generator) -> np.ndarray:

@@ -61,9 +61,9 @@ _SMALL = PoseTraining(
     side_px=64,
     shown_px=(64,),
     mesh_stride=64,
-    rate=1e-3,
+    rate=2e-3,
     schedule=TO_NOTHING,
-    steps=1_500,
+    steps=1_400,
     batch=16,
 )
 

@@ -137,6 +137,8 @@ def train(recipe: Recipe, settings: Settings, folder: Path, tally: Tally, *, res
         cpu=settings.device == "cpu",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.has_idle_parameters)],
     )
+    if settings.precision == "fp16" and accelerator.device.type == "cpu":  # which would silently compute in 32 bits
+        raise BadRequest("Processors do not train in fp16.", "Choose --precision bf16 or no, or a machine with a card.")
     place = Place(accelerator.process_index, accelerator.num_processes)
     if place.count > 1 and accelerator.device.type == "cuda":
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(recipe.model)  # in place; statistics of all processes together

@@ -29,11 +29,13 @@ JUDGED = {"hmr": "recovery"}
 
 @dataclass(frozen=True)
 class Learnt:
-    """Means over the first and the last ten steps."""
+    """What became of a loss."""
 
     name: str
     first: float
+    """Before anything was learnt."""
     last: float
+    """Mean over the last ten steps."""
     steps: int
     seconds: float
     held_out: dict[str, float]
@@ -75,12 +77,13 @@ class Overfit:
         name = JUDGED.get(recipe, "loss")
         held_out = {key.removeprefix("val_"): value for key, value in rows[-1].items() if key.startswith("val_")}
         held_out.pop("score")
-        return Learnt(name, rows[0][name], rows[-1][name], int(rows[-1]["step"]), rows[-1]["seconds"], held_out)
+        last = float(np.mean([row[name] for row in rows[-10:]]))
+        return Learnt(name, rows[0][name], last, int(rows[-1]["step"]), rows[-1]["seconds"], held_out)
 
     def _trained(self, recipe: str, *options: object) -> list[dict[str, float]]:
         """The rows of the log."""
         out = self._folder / recipe
-        common = ("--preset", "small", "--device", "cpu", "--no-augment", "--log-every", 10, "--evaluate-every", 10_000)
+        common = ("--preset", "small", "--device", "cpu", "--no-augment", "--log-every", 1, "--evaluate-every", 10_000)
         status = recover_body(["train", recipe, "--out", str(out), *map(str, common), *map(str, options)])
         if status:
             raise SystemExit(status)

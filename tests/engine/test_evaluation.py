@@ -103,6 +103,22 @@ def test_known_mistakes_score_as_known(synth, labels):
     assert means["miou_percent"] < 95
 
 
+def test_the_share_of_keypoints_is_counted_within_a_share_of_the_box(synth):
+    picture = open_dataset("synth", synth, None, Keypoints()).entries[0].read()
+    labelled = replace(picture.people[0], box_px=np.array([10.0, 10, 50, 90]))  # 80 px: 4 and 8 px count
+    flat = labelled.keypoints_px.copy()
+    flat[:, 2] = 1
+    flat[40:, 2] = 0  # not seen: 40 of 44 are left
+    off = flat.copy()
+    off[:10, 0] += 4.1
+    off[:4, 1] += 8.1
+    off[40:, :2] = 0
+    people = replace(labelled, keypoints_px=flat), replace(labelled, keypoints_px=off)
+    values = scored("shared", picture, *people, picture.intrinsics)
+    assert values["pck05_percent"] == pytest.approx(100 * 30 / 40)
+    assert values["pck10_percent"] == pytest.approx(100 * 36 / 40)
+
+
 def test_who_is_not_found_is_counted_and_leaves_the_means_alone(synth, labels):
     found = measured(synth, Oracle([labels[0], None]))
     assert len(found.scores) == 1 and found.missed[0] == ["000001, person 0"]

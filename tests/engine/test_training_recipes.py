@@ -146,12 +146,14 @@ def test_tokenhmr_learns_everything_but_the_words(samples, tokenizer, tmp_path):
     torch.testing.assert_close(load_file(begun / "weights.safetensors"), whole, rtol=0, atol=1e-5)
 
 
-def test_half_precision_and_accumulated_batches(samples, tokenizer, tmp_path):
+def test_half_precision_and_accumulated_batches(samples, tokenizer, tmp_path, capsys):
     words = ("--tokenizer", tokenizer / "weights.safetensors")
     options = ("--data", samples, *words, "--steps", 1, "--precision", "bf16", "--accumulate", 2)
     assert run("tokenhmr", tmp_path / "run", *options) == 0
     (row,) = json.loads((tmp_path / "run" / "log.json").read_text())
     assert np.isfinite(row["loss"])
+    assert run("tokenhmr", tmp_path / "half", "--data", samples, *words, "--precision", "fp16") == 2
+    assert "do not train in fp16" in capsys.readouterr().err
 
 
 def test_the_command_line_names_the_presets_there_are():

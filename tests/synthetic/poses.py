@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recover_body.engine.synth.poses import relaxed_fingers, seated, stretched
+from recover_body.engine.synth.poses import relaxed_fingers, seated, stretched, without_heading
 from recover_body.models.body_model import BodyModel
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from recover_body.wire.take import JOINT_COUNT
@@ -57,7 +57,7 @@ def random_pose(
     if rng.random() < 0.5:
         pose = _mirrored(pose, body.joint_names)
     pose[1:BODY_JOINTS] += rng.normal(0, _JITTER_RAD, (BODY_JOINTS - 1, 3))
-    pose[0] = matrix_to_rotvec(_without_heading(rotvec_to_matrix(pose[0])))
+    pose[0] = matrix_to_rotvec(without_heading(rotvec_to_matrix(pose[0])))
     if rng.random() < 0.2:
         pose, name = seated(rng, body, pose), f"seat, {name}"
     if rng.random() < reach and towards[2] > 0:
@@ -75,12 +75,3 @@ def _mirrored(pose: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     swap = {"left": "right", "right": "left"}
     other = [names.index("_".join([swap.get(part, part) for part in name.split("_")])) for name in names]
     return pose[other] * (1, -1, -1)
-
-
-def _without_heading(rotation: np.ndarray) -> np.ndarray:
-    """Turned about the vertical so that the front (or, for someone lying, the top) points to +z."""
-    front = rotation[:, 2]
-    if np.hypot(front[0], front[2]) < 0.5:
-        front = rotation[:, 1]
-    heading = np.arctan2(front[0], front[2])
-    return rotvec_to_matrix(np.array([0, -heading, 0])) @ rotation
