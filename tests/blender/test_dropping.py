@@ -3,7 +3,10 @@
 
 from types import SimpleNamespace
 
+from recover_body.wire.take import write_take
+
 from ..addon.test_client import write_picture
+from .sample import sample
 from .test_jobs import addon  # noqa: F401 - a fixture
 
 
@@ -27,3 +30,18 @@ def test_a_dropped_picture_is_what_the_button_takes(bpy, addon, tmp_path):  # no
     picture = str(write_picture(tmp_path / "dropped.png"))
     assert bpy.ops.recover_body.take_footage(filepath=picture) == {"FINISHED"}
     assert chosen_source(bpy.context, setting=bpy.context.scene.recover_body.filepath).path == picture
+
+
+def test_a_take_that_is_dropped_on_a_3d_view_is_drawn(bpy, addon, tmp_path):  # noqa: F811
+    """By the operator that Blender itself calls for a dropped file, which looks for whoever takes it."""
+    made = sample(2, source="gone.png")
+    write_take(tmp_path / "shot.take.npz", made.recovery.take)
+    bpy.ops.wm.read_factory_settings()
+    window = bpy.context.window_manager.windows[0]
+    area = next(each for each in window.screen.areas if each.type == "VIEW_3D")
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        dropped = bpy.ops.wm.drop_import_file(
+            "INVOKE_DEFAULT", directory=str(tmp_path), files=[{"name": "shot.take.npz"}]
+        )
+    assert dropped == {"FINISHED"} and "Recover Body: gone" in bpy.data.collections
