@@ -84,6 +84,18 @@ def test_bad_motions_are_named_or_counted(tmp_path, arrays, words):
     assert [one.name for one in motions.read_sets(tmp_path, "skip", tally)] == ["good"] and len(tally) == 1
 
 
+def test_a_spoilt_clip_is_left_out_alone(tmp_path):
+    poses = np.arange(12.0)[:, None, None] * np.ones((1, 22, 3))
+    poses[5, 3, 1] = np.nan
+    np.savez(tmp_path / "clips.npz", poses=poses, clip_start=[0, 4, 8, 12], clip_name=["walk", "jump", "bow"])
+    with pytest.raises(BadSample, match=r"clips\.npz, sample jump: poses has numbers that are not finite"):
+        motions.read_sets(tmp_path)
+    tally = Tally()
+    (one,) = motions.read_sets(tmp_path, "skip", tally)
+    assert len(tally) == 1 and one.clip_names == ("walk", "bow") and one.starts.tolist() == [0, 4, 8]
+    assert one.poses[:, 0, 0].tolist() == one.roots[:, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
 def test_held_out_clips_are_of_the_same_actions_and_nobody_is_lost():
     names = (*(f"walk_{n}" for n in range(16)), *(f"run_{n}" for n in range(5)), *"abcdefgh")
     poses = np.arange(len(names) * 2)[:, None, None] * np.ones((1, 21, 3), np.float32)

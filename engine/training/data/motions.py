@@ -86,7 +86,13 @@ def read_sets(folder: Path, bad_data: str = "stop", tally: Tally | None = None) 
     by_name: dict[str, list[PoseSet]] = {}
     for path in files:
         try:
-            found = _of_pictures(path, bad_data, tally) if path.suffix == ".tar" else read_file(path)
+            problems: list[BadSample] = []
+            found = _of_pictures(path, problems) if path.suffix == ".tar" else read_file(path, problems)
+            for problem in problems:
+                if bad_data == "stop":
+                    raise problem
+                if tally is not None:
+                    tally.add(problem.sentence)
         except BadSample as error:
             if bad_data == "stop":
                 raise
@@ -102,8 +108,11 @@ def read_sets(folder: Path, bad_data: str = "stop", tally: Tally | None = None) 
     return [_joined(name, parts) for name, parts in by_name.items()]
 
 
-def read_file(path: Path) -> PoseSet | None:
-    """The poses of one file; None where it holds no motion. Raises `BadSample`."""
+def read_file(path: Path, problems: list[BadSample]) -> PoseSet | None:
+    """The poses of one file; None where it holds no motion.
+
+    Clips that are not finite are left out and told in `problems`. Raises `BadSample` for the file as a whole.
+    """
     where = Where(path)
     try:
         raw = path.read_bytes()
@@ -111,7 +120,7 @@ def read_file(path: Path) -> PoseSet | None:
         raise where.bad(f"it cannot be read ({error.strerror})") from error
     data = read_npz(raw, where)
     if "clip_start" in data:
-        return _clips(path, data, where)
+        return _clips(path, data, where, problems)
     roots = None
     if "pose_body" in data:
         poses = array_of(data, "pose_body", (None, 3 * JOINTS), where)
@@ -130,16 +139,25 @@ def read_file(path: Path) -> PoseSet | None:
     return PoseSet(path.stem, poses, np.array([0, len(poses)]), (path.stem,), roots=roots)
 
 
-def _clips(path: Path, data: dict[str, np.ndarray], where: Where) -> PoseSet:
+def _clips(path: Path, data: dict[str, np.ndarray], where: Where, problems: list[BadSample]) -> PoseSet:
     starts = array_of(data, "clip_start", (None,), where, dtype=np.int64)
-    poses = array_of(data, "poses", (None, None, 3), where)
+    poses = array_of(data, "poses", (None, None, 3), where, finite=False)
     if poses.shape[1] <= JOINTS or len(starts) < 2 or starts[0] != 0 or starts[-1] != len(poses):
         raise where.bad(f"clip_start does not divide its {len(poses)} frames of {poses.shape[1]} joints")
     if (np.diff(starts) < 0).any():
         raise where.bad("clip_start does not ascend")
     names = data.get("clip_name", np.arange(len(starts) - 1))
     clip_names = tuple(str(name) for name in names)
-    return PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, clip_names, by_clip=True, roots=poses[:, 0])
+    whole = PoseSet(path.stem, poses[:, 1 : 1 + JOINTS], starts, clip_names, by_clip=True, roots=poses[:, 0])
+    spoilt = np.searchsorted(starts, np.flatnonzero(~np.isfinite(poses).all((1, 2))), "right") - 1
+    if not len(spoilt):
+        return whole
+    for clip in np.unique(spoilt):
+        problems.append(Where(path, clip_names[clip]).bad("poses has numbers that are not finite"))
+    kept = whole.clips(np.setdiff1d(np.arange(len(clip_names)), spoilt))
+    if not len(kept):
+        raise problems.pop()
+    return kept
 
 
 def _from_z_up(roots: np.ndarray) -> np.ndarray:
@@ -147,11 +165,11 @@ def _from_z_up(roots: np.ndarray) -> np.ndarray:
     return matrix_to_rotvec(_Y_UP @ rotvec_to_matrix(roots.astype(np.float64))).astype(np.float32)
 
 
-def _of_pictures(path: Path, bad_data: str, tally: Tally | None) -> PoseSet:
-    """The people of a tar that `recover-body synth` has made. Raises `BadSample`."""
+def _of_pictures(path: Path, problems: list[BadSample]) -> PoseSet:
+    """The people of a tar that `recover-body synth` has made; `problems` as in `read_file`. Raises `BadSample`."""
     index = read_index(path)
     poses, starts, names = [np.zeros((0, JOINTS, 3), np.float32)], [0], []
-    problems = list(index.problems)
+    problems += index.problems
     for sample in index.samples:
         try:
             labels = PeopleLabels.from_npz(sample.read(sample.suffix(("people.npz",), "the label file")), sample.where)
@@ -161,11 +179,6 @@ def _of_pictures(path: Path, bad_data: str, tally: Tally | None) -> PoseSet:
         poses.append(labels.pose[labels.has_pose > 0, 1 : 1 + JOINTS])
         starts.append(starts[-1] + len(poses[-1]))
         names.append(sample.where.sample)
-    for problem in problems:
-        if bad_data == "stop":
-            raise problem
-        if tally is not None:
-            tally.add(problem.sentence)
     if starts[-1] == 0:
         raise Where(path).bad("nobody's pose is labelled in it")
     return PoseSet(path.stem, np.concatenate(poses), np.array(starts), tuple(names))
