@@ -6,7 +6,6 @@ Paper: Wang et al., "BLADE" (CVPR 2025). The loss is relative to the depth: ten 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -15,10 +14,11 @@ from torch import Tensor, nn
 from ...models.blade import DEPTH_PICTURE_PX, DEPTH_PREFIXES, FEATURE_SIDE, NETWORK, UNUSED, DepthNet
 from ...models.depth_anything import UNUSED as UNUSED_IN_BACKBONE
 from ...models.depth_anything import DepthAnythingConfig
-from .batch import Batch, Drawn, Place
+from .batch import Batch
 from .data.people_data import PeopleData
 from .initial import begin_with
-from .rates import CONSTANT, TO_NOTHING, Schedule, described
+from .people_recipe import PeopleRecipe
+from .rates import CONSTANT, TO_NOTHING, Schedule
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,14 @@ class DepthModel(nn.Module):
         return {"loss": loss, "relative_error": loss.detach()}
 
 
-class DepthRecipe:
+class DepthRecipe(PeopleRecipe):
     name = "blade-depth"
-    has_idle_parameters = False
 
     def __init__(self, choices: DepthTraining, data: PeopleData, start: dict[str, Tensor] | None = None) -> None:
         """`start`: tensors of Depth Anything V2, or of BLADE."""
-        self.choices, self._data = choices, data
+        super().__init__(choices, data)
         torch.manual_seed(data.seed)
         self.model = DepthModel(choices)
-        self._started = "nothing"
         if start:
             self._begin(start)
 
@@ -119,15 +117,6 @@ class DepthRecipe:
         ]
         return torch.optim.AdamW(groups, betas=(0.9, 0.999), weight_decay=0.0)
 
-    def rate(self, step: int) -> float:
-        return self.choices.schedule.factor(step, self.choices.steps)
-
-    def begin_step(self, step: int) -> None:
-        pass
-
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
-        return self._data.batches(first, size, place)
-
     def evaluate(self) -> dict[str, float]:
         """relative_error: mean |depth - true| / true over held-out people."""
         device = next(self.model.parameters()).device
@@ -144,8 +133,4 @@ class DepthRecipe:
         return self.model.network.state_dict()
 
     def description(self) -> dict:
-        return described(self.choices) | {
-            "started_from": self._started,
-            "preparation": repr(self._data.preparation),
-            "data": {one.name: len(one) for one in self._data.training.sets},
-        }
+        return super().description() | {"preparation": repr(self._data.preparation)}

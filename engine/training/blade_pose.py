@@ -6,7 +6,6 @@ Paper: Wang et al., "BLADE" (CVPR 2025). Hands, face and boxes come from the fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,10 +19,11 @@ from ...models.body_model import BodyModel
 from ...models.body_model_torch import TorchBodyModel
 from ...models.resnet import FrozenBatchNorm, ResNetConfig
 from ...models.rotations_torch import angle_between, rotvec_to_matrix
-from .batch import Batch, Drawn, Place
+from .batch import Batch
 from .data.people_data import PeopleData
 from .initial import begin_with
-from .rates import CONSTANT, TO_NOTHING, Schedule, described
+from .people_recipe import PeopleRecipe
+from .rates import CONSTANT, TO_NOTHING, Schedule
 
 BODY = 22
 POSE_SPREAD = 0.4
@@ -184,7 +184,7 @@ def _start_heads_at_rest(network: PoseNet) -> None:
             last.bias.copy_(bias - head(torch.zeros(hidden[0].in_features)))
 
 
-class PoseRecipe:
+class PoseRecipe(PeopleRecipe):
     name = "blade-pose"
     has_idle_parameters = True  # the copy's own boxes and points have no loss
 
@@ -197,10 +197,9 @@ class PoseRecipe:
         depth_network: DepthNet | None = None,
     ) -> None:
         """`start`: tensors of AiOS, which go into both halves, or of BLADE."""
-        self.choices, self._data = choices, data
+        super().__init__(choices, data)
         torch.manual_seed(data.seed)
         self.model = PoseModel(choices, body, depth_network)
-        self._started = "nothing"
         if start:
             self._begin(start)
         self.model.freeze()
@@ -220,15 +219,6 @@ class PoseRecipe:
     def optimizer(self) -> torch.optim.Optimizer:
         learnt = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
         return torch.optim.AdamW(learnt, lr=self.choices.rate, betas=(0.9, 0.999), weight_decay=0.0)
-
-    def rate(self, step: int) -> float:
-        return self.choices.schedule.factor(step, self.choices.steps)
-
-    def begin_step(self, step: int) -> None:
-        pass
-
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
-        return self._data.batches(first, size, place)
 
     def evaluate(self) -> dict[str, float]:
         """mpjpe_mm of 22 joints, pelvis on pelvis, at the largest picture size."""
@@ -251,9 +241,7 @@ class PoseRecipe:
         return {f"{RELEASED_PREFIX}{name}": tensor for name, tensor in self.model.network.published_state().items()}
 
     def description(self) -> dict:
-        return described(self.choices) | {
-            "started_from": self._started,
+        return super().description() | {
             "depth": "network" if self.model._depth[0] is not None else "labelled",
             "preparation": repr(self._data.preparation),
-            "data": {one.name: len(one) for one in self._data.training.sets},
         }

@@ -25,7 +25,8 @@ from .bodies import TrainingBody
 from .crops import evaluated, joint_errors, labels_of
 from .data.motions import PoseDraws, PoseSet
 from .data.people_data import PeopleData
-from .rates import CONSTANT, TO_NOTHING, Schedule, described
+from .people_recipe import PeopleRecipe
+from .rates import CONSTANT, TO_NOTHING, Schedule
 from .tals import Labels, Predicted
 
 
@@ -126,13 +127,12 @@ def _with_resting_hands(rotations: Tensor) -> Tensor:
     return torch.cat([rotations, rest], 1)
 
 
-class HmrRecipe:
+class HmrRecipe(PeopleRecipe):
     name = "hmr"
-    has_idle_parameters = False
 
     def __init__(self, choices: HmrTraining, body: TrainingBody, data: PeopleData, poses: list[PoseSet]) -> None:
         """`poses`: what the discriminators take for real."""
-        self.choices, self._data = choices, data
+        super().__init__(choices, data)
         torch.manual_seed(data.seed)
         self.model = HmrModel(choices, body)
         weights = np.full(len(poses), 1 / len(poses))
@@ -144,12 +144,6 @@ class HmrRecipe:
             {"params": list(self.model.judge.parameters()), "lr": self.choices.judge_rate},
         ]
         return torch.optim.AdamW(groups, weight_decay=1e-4)
-
-    def rate(self, step: int) -> float:
-        return self.choices.schedule.factor(step, self.choices.steps)
-
-    def begin_step(self, step: int) -> None:
-        pass
 
     def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
         for number, drawn in enumerate(self._data.batches(first, size, place), start=first):
@@ -170,7 +164,4 @@ class HmrRecipe:
         return self.model.network.state_dict() | judge
 
     def description(self) -> dict:
-        return described(self.choices) | {
-            "augment": self._data.is_varied,
-            "data": {one.name: len(one) for one in self._data.training.sets},
-        }
+        return super().description() | {"augment": self._data.is_varied}

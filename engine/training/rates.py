@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,3 @@ class Schedule:
 CONSTANT = Schedule()
 TO_NOTHING = Schedule(warm_up_steps=20, last=0.01)
 """Absolute errors pull as hard near their end as far from it: only a falling rate comes to rest there."""
-
-
-def described(choices: Any) -> dict:
-    """A preset's choices for the record; how many steps it takes is one of them only where the rate follows it."""
-    return asdict(choices) | ({"total_steps": choices.steps} if choices.schedule.knows_the_end else {})

@@ -8,7 +8,6 @@ through the frozen decoder and vocabulary into the probabilities of the words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,12 +19,13 @@ from ...models.smpl_head import DecoderConfig
 from ...models.tokenhmr import NETWORK, ClassifierConfig, TokenHmr, TokenHmrConfig
 from ...models.vit import ViTConfig
 from . import tals
-from .batch import Batch, Drawn, Place
+from .batch import Batch
 from .bodies import TrainingBody
 from .crops import evaluated, joint_errors, labels_of
 from .data.people_data import PeopleData
 from .initial import begin_with
-from .rates import CONSTANT, TO_NOTHING, Schedule, described
+from .people_recipe import PeopleRecipe
+from .rates import CONSTANT, TO_NOTHING, Schedule
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,8 @@ def start_from_nothing(network: TokenHmr) -> None:
         nn.init.zeros_(read_out.bias)
 
 
-class TokenHmrRecipe:
+class TokenHmrRecipe(PeopleRecipe):
     name = "tokenhmr"
-    has_idle_parameters = False
 
     def __init__(
         self,
@@ -165,10 +164,9 @@ class TokenHmrRecipe:
         start: dict[str, Tensor] | None = None,
     ) -> None:
         """`start`: tensors of a checkpoint; its backbone is taken, and its head where it is TokenHMR's."""
-        self.choices, self._data = choices, data
+        super().__init__(choices, data)
         torch.manual_seed(data.seed)
         self.model = TokenHmrModel(choices, tokenizer, body)
-        self._started = "nothing"
         if start:
             self._begin(start)
 
@@ -183,15 +181,6 @@ class TokenHmrRecipe:
         learnt = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
         return torch.optim.AdamW(learnt, lr=self.choices.rate, betas=(0.9, 0.999), weight_decay=1e-4)
 
-    def rate(self, step: int) -> float:
-        return self.choices.schedule.factor(step, self.choices.steps)
-
-    def begin_step(self, step: int) -> None:
-        pass
-
-    def batches(self, first: int, size: int, place: Place) -> Iterator[Drawn]:
-        return self._data.batches(first, size, place)
-
     def evaluate(self) -> dict[str, float]:
         return evaluated(self.model, self.model.body, self._data.held_out(self.choices.batch))
 
@@ -201,9 +190,7 @@ class TokenHmrRecipe:
         return {name: tensor for name, tensor in state.items() if not name.startswith("tokenizer.")}
 
     def description(self) -> dict:
-        return described(self.choices) | {
-            "started_from": self._started,
+        return super().description() | {
             "augment": self._data.is_varied,
-            "data": {one.name: len(one) for one in self._data.training.sets},
             "mix": [round(float(weight), 6) for weight in self._data.training.weights],
         }
