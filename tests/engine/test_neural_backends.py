@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from recover_body.engine import camera_depth, crop_torch, errors, network_runner
-from recover_body.engine.backends import clip_path, neural, registry
+from recover_body.engine.backends import clip_path, neural, neural_clip, registry
 from recover_body.engine.backends.hmr2 import Hmr2Backend
 from recover_body.engine.backends.neural import translation_before
 from recover_body.engine.backends.tokenhmr import TokenHmrBackend
@@ -350,6 +350,26 @@ def test_stopping_in_the_middle_of_a_clip_leaves_no_thread_behind(imported, clip
     with pytest.raises(errors.Cancelled):
         Hmr2Backend().recover(clip, CAMERA, RecoverRequest("1", clip.name), stop)
     assert not [thread for thread in threading.enumerate() if thread.name == "decoder"]
+
+
+def test_an_interrupted_clip_asks_the_network_only_for_the_rest(imported, clip, tmp_path, monkeypatch):
+    asked, answer = [], Hmr2Backend.answer
+    monkeypatch.setattr(Hmr2Backend, "answer", lambda self, inputs: asked.append(len(inputs)) or answer(self, inputs))
+    monkeypatch.setitem(neural.BATCH, network_runner.torch_device().type, 4)
+    monkeypatch.setattr(neural_clip, "KEPT_TOGETHER", 4)
+
+    def stop(stage: str, *_: object) -> None:
+        if stage == "network" and sum(asked) >= 8:
+            raise errors.Cancelled("Stopped.")
+
+    kept = replace(clip, keep_in=tmp_path / "kept")
+    with pytest.raises(errors.Cancelled):
+        Hmr2Backend().recover(kept, CAMERA, RecoverRequest("1", clip.name), stop)
+    asked.clear()
+    resumed = recover(Hmr2Backend(), kept)
+    assert asked == [4, 3]  # of eleven crops
+    for one, other in zip(resumed.people, recover(Hmr2Backend(), clip).people, strict=True):
+        np.testing.assert_array_equal(one.pose, other.pose)
 
 
 @pytest.mark.parametrize("footage", ["scene", "clip"])
