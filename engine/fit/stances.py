@@ -28,7 +28,7 @@ RATIOS = np.exp(np.linspace(-1.5, 1.2, 55))
 """Focal lengths that are tried, as multiples of the one so far."""
 CONTACT_RATIOS = (1.4, 1.0, 0.7, 0.5)
 """Feet stand that stand still through one of these lenses."""
-ALONG_SHARE, LEG_SIGMA_M, ACROSS_SIGMA_M = 0.002, 0.06, 0.02
+ALONG_SHARE, LEG_SIGMA_M, ACROSS_SIGMA_M = 0.002, 0.08, 0.02
 """Standard deviations: of a depth told by size, as a share of it; of how far a leg reaches along the ray; of where a
 foot is across it."""
 WIDTH = 3.0
