@@ -506,7 +506,7 @@ def summary(report: Path, status: int) -> str:
 
 
 def check(options: argparse.Namespace) -> int:
-    set_up(("tools", "base", "dev", "package"))
+    set_up(("tools", "base", "tests", "dev", "package"))
     fixing = ["--fix"] if options.fix else []
     mirror, targets = mirror_for_mypy()
     steps = {
