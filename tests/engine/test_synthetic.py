@@ -8,7 +8,7 @@ import pytest
 
 from recover_body.engine.verdict import intersection_over_union
 from recover_body.models.body_model import load_body
-from recover_body.tests.synthetic import pictures
+from recover_body.tests.synthetic import lifter_simulated, pictures
 from recover_body.tests.synthetic.poses import load_clips
 from recover_body.tests.synthetic.scenes import BUCKETS_M, labels, make_scene, share_inside
 from recover_body.wire.frames import project
@@ -79,3 +79,15 @@ def test_blender_draws_what_the_labels_say(tmp_path, scenes):
     drawn = cv2.imread(str(tmp_path / "0000.png"), cv2.IMREAD_UNCHANGED)[..., 3] > 127
     truth = pictures.Picture(tmp_path / "0000.png").truth
     assert intersection_over_union(drawn, truth["masks"].any(0)) > 0.97
+
+
+@pytest.mark.usefixtures("scenes")  # which skips without the motion data
+def test_simulated_landmarks_lie_about_the_joints_they_name():
+    rows = lifter_simulated.simulated(np.random.default_rng(0), 40)
+    joints_px = rows["focal_px"][:, None, None] * rows["joints_cam"][..., :2] / rows["joints_cam"][..., 2:]
+    joints_px = joints_px + rows["picture_size"][:, None] / 2
+    size_px = np.linalg.norm(rows["box_px"][:, 2:] - rows["box_px"][:, :2], axis=1)
+    for landmark, joint in ((25, 4), (26, 5), (15, 20), (16, 21)):  # knees and wrists
+        seen = rows["visibility"][:, landmark] > 0.8
+        off = np.linalg.norm(rows["points_px"][:, landmark] - joints_px[:, joint], axis=1) / size_px
+        assert seen.sum() > 20 and np.median(off[seen]) < 0.03
