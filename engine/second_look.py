@@ -31,6 +31,8 @@ from .verdict import intersection_over_union
 
 DOUBTFUL = 0.82
 """Overlap of body and person mask below which the landmarks are doubted."""
+MOST = 3
+"""People who are looked at again, largest first: each costs several looks and fits, and a crowd must not take long."""
 CLEARLY = 0.04
 """By so much another look must lie better on its own mask and on the agreed one, together."""
 _SAME_PERSON_IOU = 0.4
@@ -44,7 +46,7 @@ def reconsidered(
 
     `camera` is what was known before anybody was fitted.
     """
-    doubted = [n for n, iou in enumerate(_overlaps(people, keys, request.body, people)) if iou < DOUBTFUL]
+    doubted = [n for n, iou in enumerate(_overlaps(people, keys, request.body, people)) if iou < DOUBTFUL][:MOST]
     looks = {n: [people[n], *other_looks(image, people[n])] for n in doubted}
     rows = [look for n in doubted for look in looks[n]]
     if len(rows) == len(doubted):
