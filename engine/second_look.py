@@ -29,8 +29,9 @@ from .motion.sides import MIRROR
 from .raster import silhouette
 from .verdict import intersection_over_union
 
-DOUBTFUL = 0.82
-"""Overlap of body and person mask below which the landmarks are doubted."""
+DOUBTFUL, DOUBTFUL_ALONE = 0.82, 0.7
+"""Overlap of body and person mask below which the landmarks are doubted: where another network can be asked, and where
+only the same one can be asked again, which seldom tells anything new and costs as much."""
 MOST = 3
 """People who are looked at again, largest first: each costs several looks and fits, and a crowd must not take long."""
 CLEARLY = 0.04
@@ -46,7 +47,8 @@ def reconsidered(
 
     `camera` is what was known before anybody was fitted.
     """
-    doubted = [n for n, iou in enumerate(_overlaps(people, keys, request.body, people)) if iou < DOUBTFUL][:MOST]
+    least = DOUBTFUL_ALONE if larger_network() is None else DOUBTFUL
+    doubted = [n for n, iou in enumerate(_overlaps(people, keys, request.body, people)) if iou < least][:MOST]
     looks = {n: [people[n], *other_looks(image, people[n])] for n in doubted}
     rows = [look for n in doubted for look in looks[n]]
     if len(rows) == len(doubted):
