@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any, cast
 
@@ -32,8 +32,7 @@ from .aios_common import WholeBodyBackend, is_alone_and_large
 from .base import Bodies, BodyTrack
 from .blade_networks import checksums
 from .clip_path import Keys, Person, Tell
-from .held_clip import agreed_on, fit_window_held
-from .neural import with_network_confidence
+from .held_clip import agreed_on, fit_window_held, with_own_words
 
 TOGETHER = 16
 """People whose pictures are kept in memory until the network is asked, over neighbouring frames."""
@@ -108,10 +107,7 @@ class WholeBodyWay:
         return lambda candidate: believed(answer, seen, candidate, self.request.body, self.smplx)
 
     def agree(self, keys: Keys, camera: Pinhole, keep_camera: bool) -> tuple[Pinhole, np.ndarray]:
-        seen = observations(keys.rows, camera, keys.heights_m, keep_camera)
-        return agreed_on(
-            HeldFit(seen, self.believing(keys, camera)(camera), self.request.body), keys, camera, keep_camera
-        )
+        return agreed_on(self.believing(keys, camera), keys, camera, keep_camera, self.request.body)
 
     def fit_window(
         self,
@@ -130,8 +126,7 @@ class WholeBodyWay:
 
     def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
         own = self.backend.own_words(_answer(person.sightings[:1]), 0)
-        note = f"In frame {footage.frame_numbers[person.frames[0]]}: {own}"
-        return replace(with_network_confidence(track, self.request.body), notes=(*track.notes, note))
+        return with_own_words(track, person, footage, own, self.request.body)
 
     def bodies(self, tracks: tuple[BodyTrack, ...], camera: Pinhole, notes: tuple[str, ...]) -> Bodies:
         return self.backend.bodies(tracks, camera, self.smplx, self.request.body, notes)

@@ -4,23 +4,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ..camera_depth import Believe
 from ..camera_refine import HeldFit
 from ..cameras import Pinhole
 from ..fit.body_fit import Fit
 from ..fit.clip_fit import LANDMARK_STEPS, SILHOUETTE_STEPS
 from ..fit.close_ups import CloseUps, fit_close_ups, relaxed
 from ..fit.key_fit import agreed_camera
-from ..fit.observations import Masks
+from ..fit.observations import Masks, observations
 from ..fit.temporal import Motion
 from ..follow import Sighting
-from .clip_path import Keys
+from ..frames import Footage
+from .base import BodyTrack
+from .clip_path import Keys, Person
+from .neural import with_network_confidence
 
 
-def agreed_on(held: HeldFit, keys: Keys, camera: Pinhole, keep_camera: bool) -> tuple[Pinhole, np.ndarray]:
+def agreed_on(
+    believe: Believe, keys: Keys, camera: Pinhole, keep_camera: bool, body_name: str
+) -> tuple[Pinhole, np.ndarray]:
     """The camera that everybody's key frames agree on, or the one to be kept, and betas (K, 10)."""
+    seen = observations(keys.rows, camera, keys.heights_m, keep_camera)
+    held = HeldFit(seen, believe(camera), body_name)
     start, count = held.start(), len(keys.rows)
     if not keep_camera:
         camera = agreed_camera(camera, held.outcome(held.near(start)), keys.whose)
@@ -40,3 +49,9 @@ def fit_window_held(
     state, system = held.with_motion(state, motion, SILHOUETTE_STEPS, Masks(people), boxes_px)
     close_ups = fit_close_ups(tuple(person.details for person in people), held.skeleton.pose(state), body_name)
     return held.result(state, system), close_ups
+
+
+def with_own_words(track: BodyTrack, person: Person, footage: Footage, words: str, body_name: str) -> BodyTrack:
+    """The track as sure as a network makes it, and with what the network itself says of the person's first frame."""
+    note = f"In frame {footage.frame_numbers[person.frames[0]]}: {words}"
+    return replace(with_network_confidence(track, body_name), notes=(*track.notes, note))

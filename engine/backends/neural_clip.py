@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, cast
 
@@ -32,14 +32,13 @@ from ..kept_steps import KeptSteps
 from ..track import Track
 from .base import Bodies, BodyTrack
 from .clip_path import Keys, Person, Tell
-from .held_clip import agreed_on, fit_window_held
+from .held_clip import agreed_on, fit_window_held, with_own_words
 from .neural import (
     CropNetworkBackend,
     Prediction,
     believed_before,
     joined_inputs,
     smpl_body,
-    with_network_confidence,
 )
 
 if TYPE_CHECKING:
@@ -123,10 +122,7 @@ class CropWay:
         return lambda candidate: self._believed(keys.rows, candidate, body)
 
     def agree(self, keys: Keys, camera: Pinhole, keep_camera: bool) -> tuple[Pinhole, np.ndarray]:
-        seen = observations(keys.rows, camera, keys.heights_m, keep_camera)
-        return agreed_on(
-            HeldFit(seen, self.believing(keys, camera)(camera), self.request.body), keys, camera, keep_camera
-        )
+        return agreed_on(self.believing(keys, camera), keys, camera, keep_camera, self.request.body)
 
     def fit_window(
         self,
@@ -145,8 +141,7 @@ class CropWay:
     def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
         first = cast(Looked, person.sightings[0])
         own = self.backend.own_camera(first.predicted.crop_camera[0], first.crop, camera.rows(person.frames[:1]))
-        note = f"In frame {footage.frame_numbers[person.frames[0]]}: {own}"
-        return replace(with_network_confidence(track, self.request.body), notes=(*track.notes, note))
+        return with_own_words(track, person, footage, own, self.request.body)
 
     def bodies(self, tracks: tuple[BodyTrack, ...], camera: Pinhole, notes: tuple[str, ...]) -> Bodies:
         return self.backend.bodies(tracks, camera, self.smpl is not None, notes)
