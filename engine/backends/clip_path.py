@@ -163,12 +163,14 @@ def _kept_fits(way: ClipWay, kept: KeptSteps, person: int) -> FitWindow:
 
         name = f"fit-{person}-{round(1000 * times_s[0]):09d}"
         done = kept.arrays(name, [type(way).__name__, people, times_s, camera, betas, body_name], fit)
-        own = lambda what: {  # noqa: E731 - twice the same
-            name.removeprefix(f"{what}."): value for name, value in done.items() if name.startswith(f"{what}.")
-        }
-        return Fit(**own("fit")), CloseUps(**own("close_ups"))
+        return Fit(**_part(done, "fit.")), CloseUps(**_part(done, "close_ups."))
 
     return fit_window
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Those whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _person(sightings: list[Sighting], track: Track, times_s: np.ndarray) -> Person:
