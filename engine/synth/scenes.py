@@ -67,17 +67,17 @@ def make_scene(rng: np.random.Generator, longer_px: int, poses: Poses, close_up_
     """Somebody, perhaps with a second person behind."""
     while True:
         is_close = rng.random() < close_up_share
-        dummy = _Dummy.made(rng, poses, CLOSE_REACH_SHARE if is_close else REACH_SHARE)
+        dummy = Dummy.made(rng, poses, CLOSE_REACH_SHARE if is_close else REACH_SHARE)
         found = _framed(rng, dummy, longer_px, is_close)
         if found is None:
             continue
         if rng.random() < TWO_PEOPLE_SHARE and not is_close:
-            found = _with_second(rng, found, _Dummy.made(rng, poses, 0.0))
+            found = _with_second(rng, found, Dummy.made(rng, poses, 0.0))
         return found
 
 
 @dataclass(frozen=True)
-class _Dummy:
+class Dummy:
     """Somebody posed and dressed, the pelvis at the origin, before the camera is placed."""
 
     shape: people.Shape
@@ -89,7 +89,7 @@ class _Dummy:
     clothed: np.ndarray
 
     @classmethod
-    def made(cls, rng: np.random.Generator, poses: Poses, reach: float) -> _Dummy:
+    def made(cls, rng: np.random.Generator, poses: Poses, reach: float) -> Dummy:
         shape = people.random_shape(rng)
         look = people.random_look(rng, shape.body)
         R_camera_body = _direction(rng)
@@ -130,7 +130,7 @@ def _direction(rng: np.random.Generator) -> np.ndarray:
     return about(2, roll) @ about(0, -elevation) @ _UPRIGHT @ about(1, heading)
 
 
-def _framed(rng: np.random.Generator, dummy: _Dummy, longer_px: int, is_close: bool) -> Scene | None:
+def _framed(rng: np.random.Generator, dummy: Dummy, longer_px: int, is_close: bool) -> Scene | None:
     """A camera that has the person in the picture; None where none was found."""
     is_cut = rng.random() < (CLOSE_CUT_OFF_SHARE if is_close else CUT_OFF_SHARE)
     for _ in range(_TRIES):
@@ -161,7 +161,7 @@ def _is_wanted(joints: np.ndarray, intrinsics, width: int, height: int, is_cut: 
     return 0.35 <= inside.mean() < 0.98 and inside[list(_HEAD)].all() if is_cut else bool(inside.all())
 
 
-def _with_second(rng: np.random.Generator, scene: Scene, dummy: _Dummy) -> Scene:
+def _with_second(rng: np.random.Generator, scene: Scene, dummy: Dummy) -> Scene:
     """Somebody farther away who is not mostly hidden; the scene as it is where there is no room."""
     (first,) = scene.actors
     size = (scene.intrinsics, scene.width, scene.height)
