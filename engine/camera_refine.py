@@ -197,7 +197,11 @@ class HeldPose:
         blocks = transposed @ by_turn
         for joint in range(BODY_JOINTS):
             own = slice(3 * joint, 3 * joint + 3)
-            system.hessian[:, own, own] += blocks[:, joint]
+            system.prior_hessian[:, own, own] += blocks[:, joint]
+
+    def of_rows(self, rows: np.ndarray) -> HeldPose:
+        """Of some of the people."""
+        return HeldPose(self.rotations[rows])
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,11 @@ class HeldPlace:
         off = (posed.state.place - self.place) / sigma
         system.cost += 0.5 * np.square(off).sum(1)
         system.gradient[:, PLACE] += off / sigma
-        system.hessian[:, PLACE, PLACE] += np.eye(3) / sigma[:, :, None] ** 2
+        system.prior_hessian[:, PLACE, PLACE] += np.eye(3) / sigma[:, :, None] ** 2
+
+    def of_rows(self, rows: np.ndarray) -> HeldPlace:
+        """Of some of the people."""
+        return HeldPlace(self.place[rows], self.size_px[rows], self.depth_sigma)
 
 
 @dataclass(frozen=True)
@@ -233,4 +241,8 @@ class NearShape:
         off = (posed.state.betas - self.betas) / SHAPE_SIGMA
         system.cost += 0.5 * np.square(off).sum(1)
         system.gradient[:, BETAS] += off / SHAPE_SIGMA
-        system.hessian[:, BETAS, BETAS] += np.eye(off.shape[1]) / SHAPE_SIGMA**2
+        system.prior_hessian[:, BETAS, BETAS] += np.eye(off.shape[1]) / SHAPE_SIGMA**2
+
+    def of_rows(self, rows: np.ndarray) -> NearShape:
+        """Of some of the people."""
+        return NearShape(self.betas[rows])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,10 +34,16 @@ class PosePrior:
     log_weights: np.ndarray
     """(M,) logarithm of each Gaussian's weight times its normalising constant, up to a constant."""
 
+    @cached_property
+    def precisions(self) -> np.ndarray:
+        """(M, 63, 63) inverse covariances."""
+        return self.roots.swapaxes(1, 2) @ self.roots
+
     def nearest(self, poses: np.ndarray) -> np.ndarray:
         """(B,) the Gaussian that explains each pose (B, 63) best."""
         offsets = poses[:, None] - self.means
-        distance = np.square(np.einsum("mij,bmj->bmi", self.roots, offsets)).sum(-1)
+        turned = self.roots @ offsets.transpose(1, 2, 0)  # (M, 63, B)
+        distance = np.square(turned).sum(1).T
         return (0.5 * distance - self.log_weights).argmin(1)
 
 

@@ -177,8 +177,9 @@ class BodyFit:
         posed = self.skeleton.pose(state)
         pixels, _ = projected(self.landmarks.body_points(posed), state.focal_px)
         # A little is added on the diagonals: without the data, the root's place and turn are not known at all.
-        posterior = np.linalg.inv(system.hessian + 1e-9 * np.eye(UNKNOWNS))
-        prior = np.linalg.inv(system.hessian - system.data_hessian + 1e-3 * np.eye(UNKNOWNS))
+        with one_blas_thread():
+            posterior = np.linalg.inv(system.hessian() + 1e-9 * np.eye(UNKNOWNS))
+            prior = np.linalg.inv(system.prior_hessian + 1e-3 * np.eye(UNKNOWNS))
         return Fit(
             pose=matrix_to_rotvec(state.rotations),
             betas=state.betas,

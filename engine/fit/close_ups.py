@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...models.body_model import load_body
+from ..blas import one_blas_thread
 from ..mediapipe_graphs import Details
 from .contours import relaxed_hands
 from .face import fit_face
@@ -41,19 +42,20 @@ def fit_close_ups(details: tuple[Details, ...], posed: Posed, body_name: str) ->
         for side, points in (("left", person.left_hand), ("right", person.right_hand))
         if points is not None
     ]
-    if hands:
-        rows, sides, points = zip(*hands, strict=True)
-        wrists = [_WRIST[side] for side in sides]
-        fingers = fit_fingers(
-            list(points), list(sides), posed.rotations[rows, wrists], posed.joints[rows, wrists], body_name
-        )
-        for row, side, rotvecs in zip(rows, sides, fingers, strict=True):
-            pose[row, FINGERS[side]], seen[row, FINGERS[side]] = rotvecs, True
-    for row, person in enumerate(details):
-        if person.face is not None:
-            face = fit_face(person.face, body_name)
-            pose[row, JAW], pose[row, EYES], expression[row] = face.jaw, face.eyes, face.expression
-            seen[row, BODY_JOINTS:25] = True
+    with one_blas_thread():
+        if hands:
+            rows, sides, points = zip(*hands, strict=True)
+            wrists = [_WRIST[side] for side in sides]
+            fingers = fit_fingers(
+                list(points), list(sides), posed.rotations[rows, wrists], posed.joints[rows, wrists], body_name
+            )
+            for row, side, rotvecs in zip(rows, sides, fingers, strict=True):
+                pose[row, FINGERS[side]], seen[row, FINGERS[side]] = rotvecs, True
+        for row, person in enumerate(details):
+            if person.face is not None:
+                face = fit_face(person.face, body_name)
+                pose[row, JAW], pose[row, EYES], expression[row] = face.jaw, face.eyes, face.expression
+                seen[row, BODY_JOINTS:25] = True
     return CloseUps(pose, seen, expression)
 
 

@@ -20,13 +20,13 @@ from ...models.body_model import BodyModel, load_body
 from ...wire.frames import project
 from ..raster import silhouette_and_rim
 from .kinematics import (
+    BETA_COUNT,
     BODY_JOINTS,
     Posed,
     Skeleton,
     State,
     load_skeleton,
-    projected,
-    skinned_points,
+    skinned_along,
 )
 from .solver import System
 
@@ -104,15 +104,15 @@ class ContourTerm:
 
     skeleton: Skeleton
     rest: np.ndarray
-    """(B, M, 3) body points at rest, hands as they are held, metres at zero shape."""
+    """(B, 3, M) float32 body points at rest, hands as they are held, metres at zero shape."""
     rest_betas: np.ndarray
-    """(B, M, 3, 10)."""
+    """(B, 3, 10, M) float32."""
     weights: np.ndarray
-    """(B, M, 22) skinning."""
+    """(B, 22, M) float32 skinning."""
     targets_px: np.ndarray
-    """(B, M, 2) pixels from the principal point."""
+    """(B, 2, M) pixels from the principal point."""
     normals: np.ndarray
-    """(B, M, 2) unit."""
+    """(B, 2, M) float32 unit."""
     importance: np.ndarray
     """(B, M)."""
     sigma_px: np.ndarray
@@ -120,13 +120,14 @@ class ContourTerm:
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Distance along the normal."""
-        posed = posed.single_precision()
-        points = skinned_points(self.skeleton, posed, self.rest, self.rest_betas, self.weights)
-        pixels, jacobian = projected(points, posed.state.focal_px)
-        sigma = self.sigma_px[:, None, None]
-        along = np.einsum("bmi,bmi->bm", self.normals, pixels - self.targets_px)[..., None] / sigma
-        by_along = (self.normals[:, :, None] @ jacobian) / sigma[..., None]
-        system.add_seen(along, by_along, self.importance, WIDTH)
+        along, jacobian = skinned_along(self.skeleton, posed, self.rest, self.rest_betas, self.weights, self.normals)
+        residual = along - (self.normals * self.targets_px).sum(1)
+        system.add_seen(residual[..., None], jacobian[:, :, None], self.sigma_px[:, None], self.importance, WIDTH)
+
+    def of_rows(self, rows: np.ndarray) -> ContourTerm:
+        """Of some of the people."""
+        arrays = (self.rest, self.rest_betas, self.weights, self.targets_px, self.normals)
+        return ContourTerm(self.skeleton, *(a[rows] for a in (*arrays, self.importance, self.sigma_px)))
 
 
 class ContourPairs:
@@ -138,6 +139,7 @@ class ContourPairs:
         self.skeleton = load_skeleton(body_name)
         self.hands_pose = relaxed_hands(body)
         self.rest = body.forward(self.hands_pose[None], np.zeros((1, 10))).vertices[0]
+        self.rest_betas = np.ascontiguousarray(body.shapedirs[..., :BETA_COUNT], np.float32)
         self.weights = _onto_body_joints(body).astype(np.float32)
         self.on_head = self.weights[:, body.joint_names.index("head")] > 0.5
 
@@ -172,13 +174,13 @@ class ContourPairs:
         sizes = np.linalg.norm(boxes_px[:, 2:] - boxes_px[:, :2], axis=1)
         return ContourTerm(
             self.skeleton,
-            self.rest[ids],
-            self.body.shapedirs[ids][..., :10].astype(np.float32),
-            self.weights[ids],
-            (targets - centre_px[:, None]).astype(np.float32),
-            normals.astype(np.float32),
+            _rows_last(self.rest[ids]),
+            _rows_last(self.rest_betas[ids].reshape(*ids.shape, 3 * BETA_COUNT)).reshape(len(ids), 3, BETA_COUNT, most),
+            _rows_last(self.weights[ids]),
+            _rows_last(targets - centre_px[:, None]),
+            _rows_last(normals),
             importance * (SAMPLES / samples),
-            (SIGMA * sizes).astype(np.float32),
+            SIGMA * sizes,
         )
 
     def _pair(
@@ -214,6 +216,11 @@ class ContourPairs:
         # The body is bald: what the mask shows beyond its head is hair or a hat.
         mask_outside = np.where(self.on_head[vertex], 0.0, MASK_OUTSIDE_WEIGHT)
         return vertex, target, normal, np.where(outside, BODY_OUTSIDE_WEIGHT, mask_outside)
+
+
+def _rows_last(values: np.ndarray) -> np.ndarray:
+    """(B, M, k) -> (B, k, M) float32, contiguous."""
+    return np.ascontiguousarray(values.swapaxes(1, 2), np.float32)
 
 
 contour_pairs = lru_cache(maxsize=4)(ContourPairs)

@@ -8,7 +8,8 @@ so the two are nearly independent, which a translation in metres and f are not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -23,8 +24,11 @@ ROTATIONS = slice(0, 66)  # a small turn of each joint in its own frame, radians
 BODY_ROTATIONS = slice(3, 66)  # all but the root's
 PLACE = slice(66, 69)  # u, v (pixels from the principal point), zeta = ln(depth / f)
 BETAS = slice(69, 79)
+BETA_COUNT = 10
 LOG_FOCAL = 79
 UNKNOWNS = 80
+NEAREST_M = 0.05
+"""Depth below which a point is projected as if it lay there."""
 
 Rows = slice | np.ndarray
 """Some of B people: a slice, or their numbers, each once."""
@@ -69,6 +73,11 @@ class State:
         """Some of the people."""
         return State(self.rotations[rows], self.place[rows], self.betas[rows], self.log_focal[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[State]) -> State:
+        """One after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
     def where(self, keep: np.ndarray, other: State) -> State:
         """Rows of self where `keep` (B,), else of other."""
 
@@ -107,12 +116,11 @@ class Posed:
             self.joint_betas[rows],
         )
 
-    def single_precision(self) -> Posed:
-        """The same in float32, where much is computed and little of it matters."""
-        state = self.state
-        parts = (state.rotations, state.place, state.betas, state.log_focal)
-        arrays = (self.rotations, self.joints, self.rest_joints, self.joint_betas)
-        return Posed(State(*(p.astype(np.float32) for p in parts)), *(a.astype(np.float32) for a in arrays))
+    @cached_property
+    def by_axis(self) -> np.ndarray:
+        """(B, 22, 9, 3) float32: for each axis of a joint, the matrix that turns about it (three rows each)."""
+        axes = self.rotations.swapaxes(2, 3).astype(np.float32)
+        return cross_matrix(axes).reshape(len(axes), BODY_JOINTS, 9, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,62 +180,100 @@ class BodyPoints:
     positions: np.ndarray
     """(B, N, 3) metres."""
     jacobian: np.ndarray
-    """(B, N, 3, 80)."""
+    """(B, 80, 3, N) float32: a step needs no more digits, and half as much is moved about."""
 
 
-def skinned_points(
-    skeleton: Skeleton, posed: Posed, rest: np.ndarray, rest_betas: np.ndarray, weights: np.ndarray
+def rigid_points(
+    skeleton: Skeleton, posed: Posed, rest: np.ndarray, rest_betas: np.ndarray, owners: np.ndarray
 ) -> BodyPoints:
-    """Points that follow the joints by linear blend skinning.
-
-    rest (B or 1, N, 3) metres at zero shape, rest_betas (B or 1, N, 3, 10), weights (B or 1, N, 22). A point that rides
-    on one joint has one weight of 1.
-    """
-    state = posed.state
-    count, points = len(state.place), rest.shape[1]
-    rest_betas = np.broadcast_to(rest_betas, (count, points, 3, 10))
-    weights = np.broadcast_to(weights, (count, points, BODY_JOINTS))
-    rest = rest + np.einsum("bnik,bk->bni", rest_betas, state.betas)
-    # Where each joint alone would carry the point, times the joint's weight: (B, N, 3, 22).
-    across = posed.rotations.transpose(0, 3, 2, 1).reshape(count, 3, -1)
-    shift = posed.joints - (posed.rotations @ posed.rest_joints[..., None])[..., 0]
-    carried = (rest @ across).reshape(count, points, 3, -1) + shift.swapaxes(1, 2)[:, None]
-    weighted = weights[:, :, None] * carried
-    positions = weighted.sum(-1)
-    # A small turn e_a of joint j, in its own frame, moves whatever hangs below it by (G_j e_a) x (carried - joint_j).
-    path = skeleton.path.astype(rest.dtype)
-    below = weighted @ path
-    weight_below = weights @ path
-    lever = (below - weight_below[:, :, None] * posed.joints.swapaxes(1, 2)[:, None]).transpose(0, 3, 1, 2)
-    by_axis = cross_matrix(posed.rotations.swapaxes(2, 3))  # (B, 22, a, i, k): (G_j e_a) x
-    turn = lever @ by_axis.transpose(0, 1, 4, 3, 2).reshape(count, BODY_JOINTS, 3, 9)  # (B, 22, N, (i, a))
-    jacobian = np.zeros((count, points, 3, UNKNOWNS), rest.dtype)
-    jacobian[..., ROTATIONS] = (
-        turn.reshape(count, BODY_JOINTS, points, 3, 3).transpose(0, 2, 3, 1, 4).reshape(count, points, 3, -1)
-    )
-    scale = np.exp(state.place[:, 2])
-    jacobian[:, :, 0, PLACE.start] = scale[:, None]
-    jacobian[:, :, 1, PLACE.start + 1] = scale[:, None]
-    jacobian[:, :, :, PLACE.start + 2] = state.pelvis[:, None]
-    jacobian[:, :, 2, LOG_FOCAL] = state.pelvis[:, None, 2]
-    # By the betas: the joints move, and the point moves relative to each joint.
-    joint_part = posed.joint_betas - posed.rotations @ skeleton.rest_betas.astype(rest.dtype)
-    jacobian[..., BETAS] = _blend(weights, posed.rotations) @ rest_betas + _blend(weights, joint_part)
+    """Points that ride on one joint each, owners (N,): rest (N, 3) metres at zero shape, rest_betas (N, 3, 10)."""
+    state, rotations = posed.state, posed.rotations[:, owners]
+    count, points = rotations.shape[:2]
+    own_betas = rest_betas - skeleton.rest_betas[owners]
+    own = rest - skeleton.rest[owners] + (own_betas.reshape(-1, BETA_COUNT) @ state.betas.T).T.reshape(count, points, 3)
+    positions = posed.joints[:, owners] + (rotations @ own[..., None])[..., 0]
+    jacobian = np.zeros((count, UNKNOWNS, 3, points), np.float32)
+    # A small turn e_a of joint j, in its own frame, moves what hangs on it by (G_j e_a) x (position - joint_j).
+    lever = positions.swapaxes(1, 2).astype(np.float32)[:, None] - posed.joints.astype(np.float32)[..., None]
+    lever *= skeleton.path[owners].T[:, None]
+    np.matmul(posed.by_axis, lever, out=jacobian[:, ROTATIONS].reshape(count, BODY_JOINTS, 9, points))
+    by_betas = posed.joint_betas[:, owners] + rotations @ own_betas
+    jacobian[:, BETAS] = by_betas.transpose(0, 3, 2, 1)
+    jacobian[:, PLACE.start, 0] = jacobian[:, PLACE.start + 1, 1] = np.exp(state.place[:, 2, None])
+    jacobian[:, PLACE.start + 2] = state.pelvis[..., None]
+    jacobian[:, LOG_FOCAL, 2] = state.pelvis[:, 2, None]
     return BodyPoints(positions, jacobian)
 
 
-def _blend(weights: np.ndarray, of_joints: np.ndarray) -> np.ndarray:
-    """(B, N, 22) weights, (B, 22, i, k) matrices -> (B, N, i, k)."""
-    count, joints = of_joints.shape[:2]
-    return (weights @ of_joints.reshape(count, joints, -1)).reshape(*weights.shape[:2], *of_joints.shape[2:])
-
-
 def projected(points: BodyPoints, focal_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points in pixels from the principal point (B, N, 2), and their derivative (B, N, 2, 80). focal_px (B,)."""
-    focal = focal_px[:, None, None]
-    depth = np.maximum(points.positions[..., 2:], 0.05)  # a point that strays behind the camera comes back smoothly
-    pixels = focal * points.positions[..., :2] / depth
-    jacobian = focal[..., None] * points.jacobian[:, :, :2] - pixels[..., None] * points.jacobian[:, :, 2:]
-    jacobian /= depth[..., None]
-    jacobian[..., LOG_FOCAL] += pixels
+    """Points in pixels from the principal point (B, N, 2), and their derivative (B, 80, 2, N). focal_px (B,)."""
+    # A point that strays behind the camera comes back smoothly.
+    px_per_m = focal_px[:, None, None] / np.maximum(points.positions[..., 2:], NEAREST_M)
+    pixels = px_per_m * points.positions[..., :2]
+    slope = (pixels / focal_px[:, None, None]).swapaxes(1, 2).astype(np.float32)
+    jacobian = points.jacobian[:, :, :2] - slope[:, None] * points.jacobian[:, :, 2:]
+    jacobian *= px_per_m.swapaxes(1, 2).astype(np.float32)[:, None]
+    jacobian[:, LOG_FOCAL] += pixels.swapaxes(1, 2)
     return pixels, jacobian
+
+
+def skinned_along(
+    skeleton: Skeleton,
+    posed: Posed,
+    rest: np.ndarray,
+    rest_betas: np.ndarray,
+    weights: np.ndarray,
+    direction_px: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where N skinned points lie along directions in the picture: (B, N) pixels, and (B, 80, N) their derivative.
+
+    rest (B, 3, N) metres at zero shape, rest_betas (B, 3, 10, N), weights (B, 22, N), direction_px (B, 2, N) unit;
+    pixels count from the principal point. Only one number per point is asked for, so no derivative of its position is
+    ever made: the direction is carried back through the projection instead. All in float32.
+    """
+    state, (count, _, points) = posed.state, rest.shape
+    single = lambda array: array.astype(np.float32)  # noqa: E731
+    rotations, joints, focal_px = single(posed.rotations), single(posed.joints), single(state.focal_px)[:, None]
+    rest = rest + np.einsum("bikn,bk->bin", rest_betas, single(state.betas))
+    # Where each joint alone would carry the point, times the joint's weight: (B, 22, 3, N).
+    shift = joints - (rotations @ single(posed.rest_joints)[..., None])[..., 0]
+    carried = rotations @ rest[:, None]
+    carried += shift[..., None]
+    carried *= weights[:, :, None]
+    position = carried.sum(1)
+    px_per_m = focal_px / np.maximum(position[:, 2], NEAREST_M)
+    pixels = px_per_m[:, None] * position[:, :2]
+    along = (direction_px * pixels).sum(1)
+    by_position = np.concatenate([direction_px, -along[:, None] / focal_px[:, None]], 1) * px_per_m[:, None]
+    # What hangs below a joint turns with it: lever x direction, told in the joint's own axes.
+    path = skeleton.path.T.astype(np.float32)
+    lever = (path @ carried.reshape(count, BODY_JOINTS, -1)).reshape(carried.shape)
+    lever -= (path @ weights)[:, :, None] * joints[..., None]
+    jacobian = np.empty((count, UNKNOWNS, points), np.float32)
+    turning = jacobian[:, ROTATIONS].reshape(count, BODY_JOINTS, 3, points)
+    np.matmul(rotations.swapaxes(2, 3), _cross(lever, by_position[:, None]), out=turning)
+    jacobian[:, PLACE.start : PLACE.start + 2] = by_position[:, :2] * single(np.exp(state.place[:, 2, None, None]))
+    pelvis = single(state.pelvis)[..., None]
+    jacobian[:, PLACE.start + 2] = (by_position * pelvis).sum(1)
+    jacobian[:, LOG_FOCAL] = by_position[:, 2] * pelvis[:, 2] + along
+    # By the betas: the joints move, and the point moves relative to each joint.
+    joint_part = single(posed.joint_betas - posed.rotations @ skeleton.rest_betas)
+    of_joints = np.concatenate(
+        [rotations.reshape(count, BODY_JOINTS, 9), joint_part.reshape(count, BODY_JOINTS, -1)], 2
+    )
+    blended = of_joints.swapaxes(1, 2) @ weights
+    turned = (blended[:, :9].reshape(count, 3, 3, points) * by_position[:, :, None]).sum(1)
+    by_betas = (turned[:, :, None] * rest_betas).sum(1)
+    by_betas += (blended[:, 9:].reshape(count, 3, BETA_COUNT, points) * by_position[:, :, None]).sum(1)
+    jacobian[:, BETAS] = by_betas
+    return along, jacobian
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a x b for (..., 3, N)."""
+    (ax, ay, az), (bx, by, bz) = (np.moveaxis(v, -2, 0) for v in (a, b))
+    out = np.empty_like(a)
+    np.subtract(ay * bz, az * by, out=out[..., 0, :])
+    np.subtract(az * bx, ax * bz, out=out[..., 1, :])
+    np.subtract(ax * by, ay * bx, out=out[..., 2, :])
+    return out

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...models.rotations import cross_matrix
-from .kinematics import ALL_ROWS, BODY_JOINTS, BodyPoints, Posed, Rows, Skeleton, projected, skinned_points
+from .kinematics import ALL_ROWS, BodyPoints, Posed, Rows, Skeleton, projected, rigid_points
 from .points import LandmarkPoints
 from .solver import System
 
@@ -46,25 +46,39 @@ class LandmarkTerms:
 
     def body_points(self, posed: Posed) -> BodyPoints:
         """The landmarks on the body."""
-        owners = np.eye(BODY_JOINTS)[self.points.owners][None]
-        return skinned_points(self.skeleton, posed, self.points.rest[None], self.points.rest_shapedirs[None], owners)
+        points = self.points
+        return rigid_points(self.skeleton, posed, points.rest, points.rest_shapedirs, points.owners)
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Both kinds of landmarks."""
         on_body = self.body_points(posed.rows(self.rows))
         pixels, by_pixels = projected(on_body, posed.state.focal_px[self.rows])
-        sigma = self.sigma_px[:, None, None]
-        off, by_off, image_width = (pixels - self.observed_px) / sigma, by_pixels / sigma[..., None], IMAGE_WIDTH
-        system.add_seen(off, by_off, self.visibility, image_width if robust else None, self.rows)
+        width = IMAGE_WIDTH if robust else None
+        system.add_seen(pixels - self.observed_px, by_pixels, self.sigma_px[:, None], self.visibility, width, self.rows)
         if not np.isfinite(self.metric_sigma_m):
             return
         residual, jacobian = self._metric(on_body)
-        metric_width = METRIC_WIDTH if robust else None
-        metric_sigma, weight = self.metric_sigma_m, METRIC_WEIGHT * self.visibility
-        system.add_seen(residual / metric_sigma, jacobian / metric_sigma, weight, metric_width, self.rows)
+        width, weight = METRIC_WIDTH if robust else None, METRIC_WEIGHT * self.visibility
+        system.add_seen(residual, jacobian, self.metric_sigma_m, weight, width, self.rows)
+
+    def of_rows(self, rows: np.ndarray) -> LandmarkTerms:
+        """Of some of the system's people."""
+        if isinstance(self.rows, slice):
+            kept, own = rows, self.rows
+        else:
+            kept = np.flatnonzero(np.isin(self.rows, rows))
+            own = np.searchsorted(rows, self.rows[kept])
+        return replace(
+            self,
+            observed_px=self.observed_px[kept],
+            visibility=self.visibility[kept],
+            sigma_px=self.sigma_px[kept],
+            metric=self.metric[kept],
+            rows=own,
+        )
 
     def _metric(self, on_body: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
-        """(B, N, 3) metres and (B, N, 3, 80).
+        """(B, N, 3) metres and (B, 80, 3, N).
 
         Metric landmarks are as seen by an orthographic camera that looks at the anchors, so they are turned by the
         viewing ray before they are compared (specification 4.1).
@@ -73,10 +87,13 @@ class LandmarkTerms:
         distance = np.sqrt(np.square(middle).sum(-1))[:, None, None]
         ray = middle / distance[:, 0]
         turned = self.metric @ _onto(ray).swapaxes(1, 2)
-        by_middle = on_body.jacobian[:, self.anchors].mean(1)  # (B, 3, 80)
+        by_middle = on_body.jacobian[..., self.anchors].mean(-1)  # (B, 80, 3)
         # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
-        swing = cross_matrix(ray) @ by_middle / distance
-        jacobian = on_body.jacobian - by_middle[:, None] + cross_matrix(turned) @ swing[:, None]
+        swing = by_middle @ (cross_matrix(ray) / distance).astype(np.float32).swapaxes(1, 2)
+        by_swing = cross_matrix(turned.astype(np.float32)).transpose(0, 3, 2, 1)  # (B, 3, 3, N)
+        jacobian = (swing @ by_swing.reshape(len(ray), 3, 3 * turned.shape[1])).reshape(on_body.jacobian.shape)
+        jacobian += on_body.jacobian
+        jacobian -= by_middle[..., None]
         return on_body.positions - middle[:, None] - turned, jacobian
 
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.landmark_lifter import load_lifter
-from .kinematics import BODY_JOINTS, Posed, Skeleton, skinned_points
+from .kinematics import BODY_JOINTS, Posed, Skeleton, rigid_points
 from .points import LANDMARK_NAMES
 from .solver import System
 
@@ -57,19 +57,18 @@ class LiftedTerms:
 
     def add_to(self, system: System, posed: Posed, robust: bool) -> None:
         """Robust, since a limb may be taken for the other side's."""
-        skeleton, alone = self.skeleton, np.eye(BODY_JOINTS)[None]
-        on_body = skinned_points(skeleton, posed, skeleton.rest[None], skeleton.rest_betas[None], alone)
-        residual = on_body.positions - on_body.positions[:, :1] - self.joints
-        jacobian = on_body.jacobian - on_body.jacobian[:, :1]
-        sigma, shown = self.sigma_m[..., None], self.shown[:, 1:]
+        skeleton = self.skeleton
+        on_body = rigid_points(skeleton, posed, skeleton.rest, skeleton.rest_betas, np.arange(BODY_JOINTS))
+        residual = on_body.positions[:, 1:] - on_body.positions[:, :1] - self.joints[:, 1:]
+        jacobian = on_body.jacobian[..., 1:] - on_body.jacobian[..., :1]
+        shown = self.shown[:, 1:]
         weight = UNSEEN + (1 - UNSEEN) * shown
-        system.add_seen(
-            (residual / sigma)[:, 1:],
-            (jacobian / sigma[..., None])[:, 1:],
-            weight,
-            LIFTED_WIDTH if robust else None,
-            seen_share=shown / weight,
-        )
+        width = LIFTED_WIDTH if robust else None
+        system.add_seen(residual, jacobian, self.sigma_m[:, 1:], weight, width, seen_share=shown / weight)
+
+    def of_rows(self, rows: np.ndarray) -> LiftedTerms:
+        """Of some of the people."""
+        return replace(self, joints=self.joints[rows], sigma_m=self.sigma_m[rows], shown=self.shown[rows])
 
 
 def _shown_by(joint_name: str) -> list[int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,15 +40,18 @@ class PoseTerms:
         count = len(rotvecs)
         flat = rotvecs.reshape(count, -1)
         nearest = self.prior.nearest(flat)
-        root = self.prior.roots[nearest]  # (B, 63, 63)
-        residual = (root @ (flat - self.prior.means[nearest])[..., None])[..., 0]
-        system.cost += POSE_WEIGHT * (0.5 * np.square(residual).sum(1) - self.prior.log_weights[nearest])
+        precision = POSE_WEIGHT * self.prior.precisions[nearest]  # (B, 63, 63)
+        offset = (flat - self.prior.means[nearest])[..., None]
+        pull = precision @ offset
+        system.cost += 0.5 * (offset * pull).sum((1, 2)) - POSE_WEIGHT * self.prior.log_weights[nearest]
         # The unknowns are turns in the joint's own frame; the prior speaks of rotation vectors.
-        by_turn = root.reshape(count, 63, 21, 3).transpose(0, 2, 1, 3) @ rotvec_by_turn(rotvecs)
-        jacobian = by_turn.transpose(0, 2, 1, 3).reshape(count, 63, 63)
-        transposed = POSE_WEIGHT * jacobian.swapaxes(1, 2)
-        system.gradient[:, BODY_ROTATIONS] += (transposed @ residual[..., None])[..., 0]
-        system.hessian[:, BODY_ROTATIONS, BODY_ROTATIONS] += transposed @ jacobian
+        by_turn = rotvec_by_turn(rotvecs)
+        transposed = by_turn.swapaxes(2, 3)
+        system.gradient[:, BODY_ROTATIONS] += (transposed @ pull.reshape(count, 21, 3, 1)).reshape(count, 63)
+        half = (transposed @ precision.reshape(count, 21, 3, 63)).reshape(count, 63, 63)
+        # The precision is symmetric: the same on its other side.
+        both = transposed @ half.swapaxes(1, 2).reshape(count, 21, 3, 63)
+        system.prior_hessian[:, BODY_ROTATIONS, BODY_ROTATIONS] += both.reshape(count, 63, 63)
 
     def _add_limits(self, system: System, rotvecs: np.ndarray) -> None:
         columns = np.array([3 * self.joint_names.index(name) + axis for name, axis, _ in _HINGES])
@@ -57,7 +60,11 @@ class PoseTerms:
         over = np.minimum(flexion, 0) / LIMIT_SIGMA_RAD
         system.cost += 0.5 * np.square(over).sum(1)
         system.gradient[:, columns] += signs * over / LIMIT_SIGMA_RAD
-        system.hessian[:, columns, columns] += (over < 0) / LIMIT_SIGMA_RAD**2
+        system.prior_hessian[:, columns, columns] += (over < 0) / LIMIT_SIGMA_RAD**2
+
+    def of_rows(self, rows: np.ndarray) -> PoseTerms:
+        """The same for everybody."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,17 @@ class ShapeTerms:
         betas = posed.state.betas
         system.cost += 0.5 * np.square(betas).sum(1)
         system.gradient[:, BETAS] += betas
-        system.hessian[:, BETAS, BETAS] += np.eye(betas.shape[1])
+        system.prior_hessian[:, BETAS, BETAS] += np.eye(betas.shape[1])
         known = np.isfinite(self.height_m)
         excess = np.where(known, self.stature_m + betas @ self.stature_betas - self.height_m, 0) / HEIGHT_SIGMA_M
         direction = known[:, None] * self.stature_betas / HEIGHT_SIGMA_M
         system.cost += 0.5 * excess**2
         system.gradient[:, BETAS] += excess[:, None] * direction
-        system.hessian[:, BETAS, BETAS] += direction[:, :, None] * direction[:, None]
+        system.prior_hessian[:, BETAS, BETAS] += direction[:, :, None] * direction[:, None]
+
+    def of_rows(self, rows: np.ndarray) -> ShapeTerms:
+        """Of some of the people."""
+        return replace(self, height_m=self.height_m[rows])
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,11 @@ class KnownShape:
         offset = posed.state.betas - self.betas
         system.cost += 0.5 * precision * np.square(offset).sum(1)
         system.gradient[:, BETAS] += precision * offset
-        system.hessian[:, BETAS, BETAS] += precision * np.eye(offset.shape[1])
+        system.prior_hessian[:, BETAS, BETAS] += precision * np.eye(offset.shape[1])
+
+    def of_rows(self, rows: np.ndarray) -> KnownShape:
+        """Of some of the people."""
+        return KnownShape(self.betas[rows])
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,11 @@ class FocalTerm:
         offset = posed.state.log_focal - self.log_focal
         system.cost += 0.5 * precision * offset**2
         system.gradient[:, LOG_FOCAL] += precision * offset
-        system.hessian[:, LOG_FOCAL, LOG_FOCAL] += precision
+        system.prior_hessian[:, LOG_FOCAL, LOG_FOCAL] += precision
+
+    def of_rows(self, rows: np.ndarray) -> FocalTerm:
+        """Of some of the people."""
+        return FocalTerm(self.log_focal[rows], self.sigma[rows])
 
 
 def rotvec_by_turn(rotvecs: np.ndarray) -> np.ndarray:

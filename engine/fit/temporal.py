@@ -128,7 +128,7 @@ def _at(skeleton: Skeleton, terms: Sequence[Term], motion: Motion, state: State)
 def _step(system: System, model: tuple, damping: float) -> np.ndarray:
     """(T, 80), no joint turning by more than the limit at once."""
     _, gradient, diagonal, between = model
-    gradient, blocks = system.gradient + gradient, system.hessian + diagonal
+    gradient, blocks = system.gradient + gradient, system.hessian() + diagonal
     index = np.arange(UNKNOWNS)
     blocks[:, index, index] *= 1 + damping
     blocks[:, index, index] += 1e-9
