@@ -15,10 +15,13 @@ from .frame_marks import BAD_OVERLAP, BAD_REPROJECTION_PERCENT, MARKERS
 from .hand_poses import FINGERS
 from .panels import draw_text
 from .result_properties import PROPERTY
-from .scene_facts import CORRECTIVES, inferred_joints
+from .scene_facts import CORRECTIVES, DOUBTS, inferred_joints
 from .scene_replace import BACKEND, FRAMES, NOTES
 from .take_store import TAKE
 from .translations import tr
+
+BAD_ERROR_MM = 150.0
+"""From this expected error on a limb or two are probably elsewhere; a good fit has half of it."""
 
 
 class _Panel:
@@ -165,6 +168,11 @@ def _draw_person(layout, context, rig) -> None:
             "Joints off by {px} px ({percent} %)", px=round(rig["reprojection_px"], 1), percent=round(percent, 1)
         )
         column.label(text=words, icon=_sign(percent > BAD_REPROJECTION_PERCENT))
+    if "expected_error_mm" in rig:
+        error_mm = rig["expected_error_mm"]
+        column.label(text=tr("Expected error {cm} cm", cm=round(error_mm / 10)), icon=_sign(error_mm > BAD_ERROR_MM))
+        if doubts := str(rig.get(DOUBTS, "")).splitlines():
+            draw_text(layout, context, ", ".join(doubts), "BLANK1")
     inferred = inferred_joints(rig)
     if inferred:
         row = layout.row()

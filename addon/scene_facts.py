@@ -24,8 +24,10 @@ CORRECTIVES = "pose_correctives"
 """How much of the pose correctives is shown: 1 all, 0 none. Their drivers multiply by it."""
 DRAWN_AT = "recover_body_root"
 """Where the root bone was drawn; what it is elsewhere by, an artist did."""
-VERDICT = ("overlay_iou", "reprojection_px", "reprojection_percent")
+VERDICT = ("overlay_iou", "reprojection_px", "reprojection_percent", "expected_error_mm")
 """Means over the frames, as in `PersonTrack`."""
+DOUBTS = "recover_body_doubts"
+"""What makes the person less certain, a phrase a line."""
 
 # On the armature's data:
 SHAPE = "recover_body_shape"
@@ -46,6 +48,7 @@ def describe(owner: bpy.types.Object, rig: RigPlan, person: PersonTrack) -> None
     owner.id_properties_ui(CORRECTIVES).update(
         min=0.0, max=1.0, description="How much of the pose correctives is shown", default=1.0
     )
+    owner[DOUBTS] = "\n".join(person.doubts)
     for field in VERDICT:
         values = getattr(person, field)[seen]
         if np.isfinite(values).any():

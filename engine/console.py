@@ -17,6 +17,7 @@ from typing import Protocol, TextIO
 
 from ..wire.messages import Progress
 from . import report
+from .doubts import in_cm
 from .errors import InternalError, RecoverError
 from .streams import hushed_libraries
 
@@ -221,4 +222,6 @@ def _verdict_in_words(person: dict) -> str:
     words = "no mask to compare with" if math.isnan(overlap) else f"IoU {overlap:.2f}"
     if not math.isnan(error_px):
         words += f", reprojection {error_px:.1f} px ({error_percent:.1f} %)"
+    if not math.isnan(person["expected_error_mm"]):
+        words += f", expected error {in_cm(person['expected_error_mm'])}"
     return f"{person['name']} {words}"

@@ -67,9 +67,20 @@ def _person(person: PersonTrack) -> dict:
         "reprojection_px": _mean(person.reprojection_px),
         "reprojection_percent": _mean(person.reprojection_percent),
         "reprojection_percent_high": _percentile(person.reprojection_percent, 95),
+        "expected_error_mm": _mean(person.expected_error_mm),
+        "expected_error_mm_high": _percentile(person.expected_error_mm, 95),
+        "joint_error_mm": _by_joint(person, names),
+        "doubts": list(person.doubts),
         "inferred_joints": [name for name, is_inferred in zip(names, inferred, strict=True) if is_inferred],
         "notes": list(person.notes),
     }
+
+
+def _by_joint(person: PersonTrack, names: tuple[str, ...]) -> dict[str, float] | None:
+    """Mean over the frames; None where the backend tells nothing."""
+    if person.joint_error_mm is None:
+        return None
+    return {name: round(_mean(values), 1) for name, values in zip(names, person.joint_error_mm.T, strict=False)}
 
 
 def _mean(values: np.ndarray) -> float:

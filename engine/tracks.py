@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..wire.take import CameraTrack, PersonTrack
+from . import doubts
 from .backends.base import BodyTrack
 from .cameras import FilmedCamera, Pinhole
 from .keypoints import reprojected
@@ -68,13 +69,17 @@ def moved_person(person: PersonTrack, track: BodyTrack, contacts: np.ndarray) ->
 
 
 def judged_person(person: PersonTrack, judged: Verdict) -> PersonTrack:
-    """The person with a verdict."""
-    return replace(
+    """The person with a verdict, also in words."""
+    person = replace(
         person,
         overlay_iou=judged.overlay_iou,
         reprojection_px=judged.reprojection_px,
         reprojection_percent=judged.reprojection_percent,
+        joint_error_mm=judged.joint_error_mm,
+        doubts=(*person.doubts, *judged.doubts),
     )
+    told = doubts.sentence(person.expected_error_mm, person.doubts)
+    return replace(person, notes=(*person.notes, told)) if told else person
 
 
 _SHARED = (
@@ -88,4 +93,6 @@ _SHARED = (
     "keypoints_px",
     "joint_confidence",
     "joint_inferred",
+    "joint_error_mm",
+    "doubts",
 )

@@ -11,6 +11,7 @@ import numpy as np
 from ..models.body_model import load_body
 from ..wire.frames import project
 from ..wire.take import CameraTrack
+from . import doubts, trust
 from .backends.base import BodyTrack
 from .blas import one_blas_thread
 from .cameras import Pinhole
@@ -35,6 +36,10 @@ class Verdict:
     """(F,) median distance between trusted keypoints and where the body has them, pixels."""
     reprojection_percent: np.ndarray
     """(F,) the same in percent of the person's size in the picture, see `size_in_picture`."""
+    joint_error_mm: np.ndarray | None
+    """(F, 22) what the backend expects, knowing the overlap too; None where it tells nothing."""
+    doubts: tuple[str, ...]
+    """What the overlap says in words."""
 
 
 def judge(track: BodyTrack, camera: Pinhole | CameraTrack, body: str) -> Verdict:
@@ -58,7 +63,11 @@ def judge(track: BodyTrack, camera: Pinhole | CameraTrack, body: str) -> Verdict
     seen = np.flatnonzero(track.present & (track.score > 0))  # others were filled in
     with one_blas_thread(), ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(look, np.split(seen, range(_TOGETHER, len(seen), _TOGETHER))))
-    return Verdict(iou, error_px, error_percent)
+    expected_mm = track.joint_error_mm
+    if expected_mm is not None:
+        expected_mm = trust.with_overlap(expected_mm, iou).astype(np.float32)
+        expected_mm[~np.isin(np.arange(frames), seen)] = np.nan
+    return Verdict(iou, error_px, error_percent, expected_mm, doubts.of_overlap(iou))
 
 
 def _overlap(mask: Mask, vertices_cam: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray) -> float:

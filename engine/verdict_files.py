@@ -11,7 +11,7 @@ import numpy as np
 from ..wire.take import Take
 from .overlay import PALETTE
 
-_VERDICT = ("overlay_iou", "reprojection_px", "reprojection_percent")
+_VERDICT = ("overlay_iou", "reprojection_px", "reprojection_percent", "expected_error_mm")
 _COLUMNS = ("frame", "person", "present", "inferred", *_VERDICT, "camera_drift_px")
 
 

@@ -20,6 +20,8 @@ from . import codec
 from .motion import CONTACT_NAMES, MotionOptions
 
 JOINT_COUNT = 55
+BODY_JOINT_COUNT = 22
+"""The first of them: all but jaw, eyes and fingers."""
 SHAPE_COUNT = 10
 EXPRESSION_COUNT = 10
 TAKE_FORMAT = 2
@@ -153,6 +155,11 @@ class PersonTrack:
     """(F, 7) bool, which parts of `CONTACT_NAMES` hold still on something; None where that was not looked for."""
     masks: MaskTrack | None = None
     """The person's pixels in each frame, for judging again; None where the backend has none."""
+    joint_error_mm: np.ndarray | None = None
+    """(F, 22) verdict: how far each body joint probably lies from its true place with the pelves put together; NaN in
+    frames where that is not known, None from backends that do not tell. In `Take.seen` the overlap is left out."""
+    doubts: tuple[str, ...] = ()
+    """What makes this person less certain, a few words each: "the left leg points at the camera"."""
 
     def __post_init__(self) -> None:
         frames = len(self.present)
@@ -167,10 +174,17 @@ class PersonTrack:
         _expect("joint_inferred", self.joint_inferred, frames, JOINT_COUNT)
         for name in ("overlay_iou", "reprojection_px", "reprojection_percent"):
             _expect(name, getattr(self, name), frames)
+        if self.joint_error_mm is not None:
+            _expect("joint_error_mm", self.joint_error_mm, frames, BODY_JOINT_COUNT)
         if self.contacts is not None:
             _expect("contacts", self.contacts, frames, len(CONTACT_NAMES))
         if self.masks is not None:
             _expect("masks.sizes", self.masks.sizes, frames)
+
+    @property
+    def expected_error_mm(self) -> np.ndarray:
+        """(F,) verdict: mean of `joint_error_mm`; NaN where that is not known."""
+        return np.full(len(self.present), np.nan) if self.joint_error_mm is None else self.joint_error_mm.mean(1)
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,7 @@ MESSAGES = {
     "{size} MB, {device}, in {folder}": "{size} MB, {device}, en {folder}",
     "Starts: {command}": "Inicia: {command}",
     "Overlap with picture {percent} %": "Coincidencia con la imagen {percent} %",
+    "Expected error {cm} cm": "Error esperado {cm} cm",
     "Inferred: {count}": "Inferidas: {count}",
     "Backend: {name}": "Método: {name}",
     "The installation was interrupted.": "La instalación se interrumpió.",

@@ -161,6 +161,7 @@ MESSAGES = {
     "{size} MB, {device}, in {folder}": "{size} MB、{device}、{folder}",
     "Starts: {command}": "起動するコマンド: {command}",
     "Overlap with picture {percent} %": "画像との重なり {percent} %",
+    "Expected error {cm} cm": "予想される誤差 {cm} cm",
     "Inferred: {count}": "推測: {count}",
     "Backend: {name}": "バックエンド: {name}",
     "The installation was interrupted.": "インストールが中断されました。",

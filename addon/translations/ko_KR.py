@@ -161,6 +161,7 @@ MESSAGES = {
     "{size} MB, {device}, in {folder}": "{size} MB, {device}, {folder}",
     "Starts: {command}": "시작 명령: {command}",
     "Overlap with picture {percent} %": "그림과의 겹침 {percent} %",
+    "Expected error {cm} cm": "예상 오차 {cm} cm",
     "Inferred: {count}": "추론: {count}",
     "Backend: {name}": "백엔드: {name}",
     "The installation was interrupted.": "설치가 중단되었습니다.",

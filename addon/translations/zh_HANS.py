@@ -161,6 +161,7 @@ MESSAGES = {
     "{size} MB, {device}, in {folder}": "{size} MB，{device}，位于 {folder}",
     "Starts: {command}": "启动：{command}",
     "Overlap with picture {percent} %": "与图片的重合 {percent} %",
+    "Expected error {cm} cm": "预计误差 {cm} 厘米",
     "Inferred: {count}": "推断：{count}",
     "Backend: {name}": "后端：{name}",
     "The installation was interrupted.": "安装被中断。",

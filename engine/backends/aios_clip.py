@@ -124,7 +124,7 @@ class WholeBodyWay:
         fit, close_ups = fit_window_held(held, people, times_s, camera, body_name, rough)
         return fit, with_own_hands_and_jaw(close_ups, answer, body_name, self.smplx)
 
-    def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
+    def finished(self, track: BodyTrack, person: Person, fit: Fit, footage: Footage, camera: Pinhole) -> BodyTrack:
         own = self.backend.own_words(_answer(person.sightings[:1]), 0)
         return with_own_words(track, person, footage, own, self.request.body)
 

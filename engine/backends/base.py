@@ -38,6 +38,8 @@ class BodyTrack:
     reprojected_px: np.ndarray
     """(F, K, 2) where the recovered body has the keypoints, through the recovered camera; NaN where it has none."""
     notes: tuple[str, ...] = ()
+    joint_error_mm: np.ndarray | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

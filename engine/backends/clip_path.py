@@ -101,8 +101,8 @@ class ClipWay(Protocol):
     ) -> tuple[Fit, CloseUps]:
         """As `clip_fit.FitWindow`; `rough` leaves outlines, hands and faces out."""
 
-    def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
-        """The track with what the backend knows of it besides."""
+    def finished(self, track: BodyTrack, person: Person, fit: Fit, footage: Footage, camera: Pinhole) -> BodyTrack:
+        """The track with what the backend knows of it besides; `fit` has a row for each of the person's frames."""
 
     def bodies(self, tracks: tuple[BodyTrack, ...], camera: Pinhole, notes: tuple[str, ...]) -> Bodies:
         """The answer."""
@@ -144,7 +144,7 @@ def fit_people(
         through, fit_window = camera.rows(person.frames), _kept_fits(way, kept, len(tracks))
         fitted = fit_clip(person.sightings, person.times_s, through, betas, body_name, tell, fit_window)
         track = clip_track(count, person.frames, person.sightings, fitted, betas, body_name)
-        tracks.append(way.finished(track, person, footage, camera))
+        tracks.append(way.finished(track, person, fitted.fit, footage, camera))
         done += len(person.frames)
     return tuple(tracks), camera, told
 

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from ...wire.messages import RecoverRequest
-from .. import camera_depth, detect
+from .. import camera_depth, detect, trust
 from ..cameras import Pinhole
 from ..chosen import pick_people
 from ..detect import Detection
+from ..doubts import doubts_of_still
 from ..errors import UnreadableClip
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps, fit_close_ups
@@ -59,8 +63,22 @@ class LandmarksBackend:
             camera = keys.camera
         close_ups = fit_close_ups(tuple(p.details for p in people), posed, request.body)
         report("fit", 1.0, "")
-        tracks = tuple(_track(person, fit, close_ups, row, request.body) for row, person in enumerate(people))
+        tracks = still_tracks(people, fit, close_ups, camera, request.body)
         return Bodies(tracks, camera, (*camera_notes(camera), *notes), versions=detect.versions())
+
+
+def still_tracks(
+    people: Sequence[Detection], fit: Fit, close_ups: CloseUps, camera: Pinhole, body_name: str
+) -> tuple[BodyTrack, ...]:
+    """The fitted people as tracks of one frame, with what is to be doubted of them."""
+    error_mm = trust.joint_errors_mm(people, fit, camera, body_name).astype(np.float32)
+    doubted = doubts_of_still(people, fit, camera, body_name)
+    return tuple(
+        replace(
+            _track(person, fit, close_ups, row, body_name), joint_error_mm=error_mm[row : row + 1], doubts=doubted[row]
+        )
+        for row, person in enumerate(people)
+    )
 
 
 def _track(person: Detection, fit: Fit, close_ups: CloseUps, row: int, body_name: str) -> BodyTrack:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...wire.messages import RecoverRequest
-from .. import camera_depth, detect
+from ...wire.take import BODY_JOINT_COUNT
+from .. import camera_depth, detect, trust
 from ..cameras import Pinhole
+from ..doubts import doubts_of_clip
 from ..fit.body_fit import Fit
 from ..fit.clip_fit import fit_window_by_landmarks
 from ..fit.close_ups import CloseUps
@@ -57,8 +59,12 @@ class LandmarksWay:
     ) -> tuple[Fit, CloseUps]:
         return fit_window_by_landmarks(people, times_s, camera, betas, body_name, rough)
 
-    def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
-        return track
+    def finished(self, track: BodyTrack, person: Person, fit: Fit, footage: Footage, camera: Pinhole) -> BodyTrack:
+        through, body_name = camera.rows(person.frames), self.request.body
+        joint_error_mm = np.full((len(track.present), BODY_JOINT_COUNT), np.nan, np.float32)
+        joint_error_mm[person.frames] = trust.joint_errors_mm(person.sightings, fit, through, body_name)
+        doubted = doubts_of_clip(person.sightings, fit, through, body_name)
+        return replace(track, joint_error_mm=joint_error_mm, doubts=doubted)
 
     def bodies(self, tracks: tuple[BodyTrack, ...], camera: Pinhole, notes: tuple[str, ...]) -> Bodies:
         return Bodies(tracks, camera, (*camera_notes(camera), *notes), versions=detect.versions())

@@ -138,7 +138,7 @@ class CropWay:
         held = HeldFit(seen, self._believed(people, camera), body_name, shapes)
         return fit_window_held(held, people, times_s, camera, body_name, rough)
 
-    def finished(self, track: BodyTrack, person: Person, footage: Footage, camera: Pinhole) -> BodyTrack:
+    def finished(self, track: BodyTrack, person: Person, fit: Fit, footage: Footage, camera: Pinhole) -> BodyTrack:
         first = cast(Looked, person.sightings[0])
         own = self.backend.own_camera(first.predicted.crop_camera[0], first.crop, camera.rows(person.frames[:1]))
         return with_own_words(track, person, footage, own, self.request.body)

@@ -81,6 +81,12 @@ class Fit:
     """(B, N, 2) where the body has the landmarks `landmark_points(body).indices`, in the full image."""
     cost: np.ndarray
     """(B,) negative log likelihood, for comparing hypotheses of one person."""
+    joints: np.ndarray
+    """(B, 22, 3) metres, camera frame."""
+    lifted_joints: np.ndarray
+    """(B, 22, 3) as the lifter has them, metres relative to the pelvis."""
+    lifted_sigma_m: np.ndarray
+    """(B, 22) how far off it believes to be."""
 
 
 class BodyFit:
@@ -189,6 +195,9 @@ class BodyFit:
             certainty=np.clip(1 - _joint_spread(posterior) / _joint_spread(prior), 0, 1),
             points_px=pixels + self.centre_px[:, None],
             cost=system.cost,
+            joints=posed.joints,
+            lifted_joints=self.lifted.joints,
+            lifted_sigma_m=self.lifted.sigma_m,
         )
 
     def _start(self) -> State:

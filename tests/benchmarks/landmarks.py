@@ -169,24 +169,30 @@ def uncertainty_table(findings: Findings) -> str:
 
 
 def verdict_table(findings: Findings, mode: str = "focal") -> str:
-    """Spearman's rank correlation of the verdict with the true error; 1 is a perfect warning."""
+    """Spearman's rank correlation of the verdict with the true error; 1 is a perfect warning. Last, how often the true
+    MPJPE lies within a factor of 1.5 of the expected one."""
+    warnings = {
+        "1 − overlay IoU": lambda s: 1 - s.overlay_iou,
+        "reprojection": lambda s: s.reprojection_percent,
+        "expected error": lambda s: s.expected_error_mm,
+    }
+    errors = {"PA-MPJPE": lambda s: s.pa_mm, "MPJPE": lambda s: s.mpjpe_mm}
     rows = []
     for title, results in by_bucket(findings, mode):
         row = [title]
-        for warning in ("1 - overlay_iou", "reprojection_percent"):
-            for error in ("pa_mm", "mpjpe_mm"):
-                pairs = [
-                    (
-                        1 - r.score.overlay_iou if "iou" in warning else r.score.reprojection_percent,
-                        getattr(r.score, error),
-                    )
-                    for r in results
-                ]
-                pairs = [pair for pair in pairs if np.isfinite(pair).all()]
-                row.append(f"{spearmanr(*zip(*pairs, strict=True)).statistic:+.2f}" if len(pairs) > 4 else "–")
-        rows.append(row)
-    warnings = ("1 − overlay IoU", "reprojection")
-    return table(["", *[f"{w} ~ {e}" for w in warnings for e in ("PA-MPJPE", "MPJPE")]], rows)
+        for warning in warnings.values():
+            for error in errors.values():
+                pairs = np.array([(warning(r.score), error(r.score)) for r in results]).reshape(-1, 2)
+                row.append(rank_correlation(*pairs[np.isfinite(pairs).all(1)].T))
+        off = np.abs(np.log(values(results, "expected_error_mm") / values(results, "mpjpe_mm")))
+        rows.append([*row, _mean(100 * (off < np.log(1.5))) + " %"])
+    header = [f"{warning} ~ {error}" for warning in warnings for error in errors]
+    return table(["", *header, "MPJPE within 1.5 times the expected"], rows)
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> str:
+    """Spearman's, of two of the same length; a dash where they are too few."""
+    return f"{spearmanr(one, other).statistic:+.2f}" if len(one) > 4 else "–"
 
 
 def bias_table(findings: Findings, mode: str = "focal") -> str:

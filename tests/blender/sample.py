@@ -110,4 +110,6 @@ def _person(rng, number: int, frames: int, spread_rad: float, people: int, body:
         reprojection_px=nan,
         reprojection_percent=nan,
         body=body,
+        joint_error_mm=np.full((frames, 22), 90.0),
+        doubts=("the left leg points at the camera",),
     )

@@ -123,6 +123,7 @@ def test_an_artist_finds_shapes_materials_and_groups(bpy):
     assert [g.name for g in body.vertex_groups] == list(plan.bone_names)
     assert {c.name for c in rig.data.collections} == {"Body", "Hands", "Face"}
     assert set(rig["inferred_joints"].split()) == set(plan.bone_names[25:])
+    assert (rig["expected_error_mm"], rig["recover_body_doubts"]) == (90, "the left leg points at the camera")
     uvs = np.empty(len(body.data.loops) * 2, np.float32)
     body.data.uv_layers.active.uv.foreach_get("vector", uvs)
     assert np.allclose(uvs.reshape(-1, 2), plan.uvs[plan.face_uvs.ravel()], atol=1e-6)

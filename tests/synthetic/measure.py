@@ -74,6 +74,8 @@ class Score:
     """The verdict's."""
     reprojection_percent: float
     """The verdict's."""
+    expected_error_mm: float
+    """The verdict's."""
     stature_percent: float
     trunk_pitch_deg: float
     """How much farther the upper trunk leans away from the camera than it truly does."""
@@ -148,6 +150,7 @@ def score(
         is_front_back_flip=bool(front @ true_front < 0),
         overlay_iou=float(judged.overlay_iou[0]),
         reprojection_percent=float(judged.reprojection_percent[0]),
+        expected_error_mm=float("nan") if judged.joint_error_mm is None else float(judged.joint_error_mm[0].mean()),
         stature_percent=100 * (np.ptp(rest[:, 1]) / truth["stature_m"][person] - 1),
         trunk_pitch_deg=_pitch_deg(joints) - _pitch_deg(true_joints),
         pa_joints_mm=1000 * pa,

@@ -97,6 +97,7 @@ class Maker:
             reprojection_percent=np.array([np.inf] * frames),
             contacts=self.random.choice((None, flag((frames, 7)) > 0.5)),
             masks=self.masktrack(frames),
+            joint_error_mm=self.random.choice((None, self.array(frames, 22, dtype="f4"))),
         )
 
     def masktrack(self, frames: int = 2) -> take.MaskTrack:

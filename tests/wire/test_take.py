@@ -102,6 +102,7 @@ def test_truncated_or_damaged_files(tmp_path):
 @pytest.mark.parametrize("change", [
     {"pose": np.zeros((2, 24, 3))}, {"betas": np.zeros(16)}, {"present": np.ones(3, bool)},
     {"keypoints_px": np.zeros((2, 5, 2))}, {"overlay_iou": np.zeros((2, 1))},
+    {"joint_error_mm": np.zeros((2, 55))},
 ])  # fmt: skip
 def test_shapes_are_checked_at_the_border(change):
     with pytest.raises(ValueError, match="shape"):
