@@ -15,7 +15,7 @@ from ...models.rotations import matrix_to_rotvec, rotvec_to_matrix
 from ..blas import one_blas_thread
 from ..mediapipe_graphs import Details
 from .closer import closer_terms
-from .contours import contour_pairs
+from .contours import ContourTerm, SeenOutline, contour_pairs
 from .first_guess import with_limbs
 from .kinematics import BETAS, BODY_JOINTS, LOG_FOCAL, ROTATIONS, UNKNOWNS, State, load_skeleton, projected
 from .landmarks import IMAGE_SIGMA, LandmarkTerms
@@ -154,10 +154,10 @@ class BodyFit:
         self, state: State, system: System, masks: Sequence[np.ndarray], boxes_px: np.ndarray
     ) -> tuple[State, System]:
         """Go on from `state` until the bodies' outlines lie on the masks' (H, W) as well as the landmarks allow."""
+        seen = [SeenOutline.of(mask, box_px) for mask, box_px in zip(masks, boxes_px, strict=True)]
         with one_blas_thread():
             for _ in range(SILHOUETTE_ROUNDS):
-                rotvecs = matrix_to_rotvec(state.rotations)
-                contours = contour_pairs(self.body_name).find(state, masks, boxes_px, self.centre_px, rotvecs)
+                contours = self._paired(state, seen)
                 state, system = minimise(self.skeleton, (*self.terms, contours), state, SILHOUETTE_ITERATIONS)
         return state, system
 
@@ -173,9 +173,8 @@ class BodyFit:
         with one_blas_thread():
             terms = self.terms
             if masks is not None and boxes_px is not None:
-                rotvecs = matrix_to_rotvec(state.rotations)
-                find = contour_pairs(self.body_name).find
-                terms += (find(state, masks, boxes_px, self.centre_px, rotvecs, CLIP_SAMPLES),)
+                seen = [SeenOutline.of(mask, box, CLIP_SAMPLES) for mask, box in zip(masks, boxes_px, strict=True)]
+                terms += (self._paired(state, seen),)
             return minimise_together(self.skeleton, terms, motion, state, iterations)
 
     def result(self, state: State, system: System) -> Fit:
@@ -199,6 +198,10 @@ class BodyFit:
             lifted_joints=self.lifted.joints,
             lifted_sigma_m=self.lifted.sigma_m,
         )
+
+    def _paired(self, state: State, seen: Sequence[SeenOutline]) -> ContourTerm:
+        """What B people's outlines say near `state`."""
+        return contour_pairs(self.body_name).find(state, seen, self.centre_px, matrix_to_rotvec(state.rotations))
 
     def _start(self) -> State:
         """Torso and limbs as the metric landmarks have them, place from the size in the picture."""

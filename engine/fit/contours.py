@@ -94,8 +94,56 @@ def trace(mask: np.ndarray, scale: float, offset_px: np.ndarray) -> Outline:
 
 def thinned(outline: Outline, count: int) -> Outline:
     """At most `count` points, evenly along the outline."""
-    kept = np.unique(np.linspace(0, len(outline.points_px) - 1, min(count, len(outline.points_px))).astype(int))
+    kept = np.linspace(0, len(outline.points_px) - 1, min(count, len(outline.points_px))).astype(int)
     return Outline(outline.points_px[kept], outline.normals[kept])
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of the full image, scaled."""
+
+    offset_px: np.ndarray
+    scale: float
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, box_px: np.ndarray, margin_px: float, shape: tuple[int, ...]) -> _Window:
+        left, top = np.maximum(np.floor(box_px[:2] - margin_px), 0)
+        right, bottom = np.minimum(np.ceil(box_px[2:] + margin_px), (shape[1], shape[0]))
+        scale = min(1.0, WORKING_SIZE_PX / max(right - left, bottom - top))
+        width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+        return cls(np.array([left, top]), scale, width, height)
+
+    def cut(self, mask: np.ndarray) -> np.ndarray:
+        left, top = self.offset_px.astype(int)
+        part = mask[top : top + round(self.height / self.scale), left : left + round(self.width / self.scale)]
+        scaled = cv2.resize(part.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return scaled > 127
+
+    def intrinsics(self, focal_px: float, centre_px: np.ndarray) -> np.ndarray:
+        cx, cy = (centre_px - self.offset_px) * self.scale
+        return np.array([[focal_px * self.scale, 0, cx], [0, focal_px * self.scale, cy], [0, 0, 1]])
+
+
+@dataclass(frozen=True)
+class SeenOutline:
+    """The outline of one person's mask: found once, paired again and again."""
+
+    view: _Window
+    outline: Outline
+    samples: int
+    """Points that are taken from each outline; with fewer of them each counts for more."""
+    size_px: float
+    """The person's size in the picture."""
+
+    @classmethod
+    def of(cls, mask: np.ndarray, box_px: np.ndarray, samples: int = SAMPLES) -> SeenOutline:
+        """From a mask (H, W) bool and the box (4,) around the person in it."""
+        size_px = float(np.linalg.norm(box_px[2:] - box_px[:2]))
+        view = _Window.around(box_px, REACH * size_px, mask.shape)
+        outline = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * samples)
+        return cls(view, outline, samples, size_px)
 
 
 @dataclass(frozen=True)
@@ -144,26 +192,14 @@ class ContourPairs:
         self.on_head = self.weights[:, body.joint_names.index("head")] > 0.5
 
     def find(
-        self,
-        state: State,
-        masks: Sequence[np.ndarray],
-        boxes_px: np.ndarray,
-        centre_px: np.ndarray,
-        rotvecs: np.ndarray,
-        samples: int = SAMPLES,
+        self, state: State, seen: Sequence[SeenOutline], centre_px: np.ndarray, rotvecs: np.ndarray
     ) -> ContourTerm:
-        """Pair the outlines at `state`. boxes_px (B, 4), centre_px (B, 2), rotvecs (B, 22, 3) of the state.
-
-        With fewer samples each counts for more.
-        """
-        pose = np.tile(self.hands_pose, (len(masks), 1, 1))
+        """Pair the outlines of B people at `state`. centre_px (B, 2), rotvecs (B, 22, 3) of the state."""
+        pose = np.tile(self.hands_pose, (len(seen), 1, 1))
         pose[:, :BODY_JOINTS] = rotvecs
         translation = state.pelvis - self.skeleton.pose(state).rest_joints[:, 0]
         vertices = self.body.forward(pose, state.betas, translation=translation).vertices
-        pairs = [
-            self._pair(vertices[b], masks[b], boxes_px[b], centre_px[b], float(state.focal_px[b]), samples)
-            for b in range(len(masks))
-        ]
+        pairs = [self._pair(*of_one) for of_one in zip(vertices, seen, centre_px, state.focal_px, strict=True)]
         most = max(max(len(p[0]) for p in pairs), 1)
         ids = np.zeros((len(pairs), most), int)
         targets, normals = np.zeros((2, len(pairs), most, 2))
@@ -171,7 +207,6 @@ class ContourPairs:
         for b, (vertex, target, normal, weight) in enumerate(pairs):
             used = slice(0, len(vertex))
             ids[b, used], targets[b, used], normals[b, used], importance[b, used] = vertex, target, normal, weight
-        sizes = np.linalg.norm(boxes_px[:, 2:] - boxes_px[:, :2], axis=1)
         return ContourTerm(
             self.skeleton,
             _rows_last(self.rest[ids]),
@@ -179,23 +214,13 @@ class ContourPairs:
             _rows_last(self.weights[ids]),
             _rows_last(targets - centre_px[:, None]),
             _rows_last(normals),
-            importance * (SAMPLES / samples),
-            SIGMA * sizes,
+            importance * np.array([[SAMPLES / outline.samples] for outline in seen]),
+            SIGMA * np.array([outline.size_px for outline in seen]),
         )
 
-    def _pair(
-        self,
-        vertices_cam: np.ndarray,
-        mask: np.ndarray,
-        box_px: np.ndarray,
-        centre_px: np.ndarray,
-        focal: float,
-        samples: int,
-    ):
+    def _pair(self, vertices_cam: np.ndarray, seen: SeenOutline, centre_px: np.ndarray, focal: float):
         """Vertex numbers (M,), targets (M, 2) in the full image, normals (M, 2), importance (M,)."""
-        size = float(np.linalg.norm(box_px[2:] - box_px[:2]))
-        view = _Window.around(box_px, REACH * size, mask.shape)
-        person = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * samples)
+        view, person, samples, reach_px = seen.view, seen.outline, seen.samples, REACH * seen.size_px
         intrinsics = view.intrinsics(focal, centre_px)
         drawn, rim = silhouette_and_rim(vertices_cam, self.body.faces, intrinsics, view.width, view.height)
         body = thinned(trace(drawn, view.scale, view.offset_px), 4 * samples)
@@ -204,15 +229,15 @@ class ContourPairs:
         full = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
         rim_px = project(vertices_cam[rim], full)
         from_body = thinned(body, samples)
-        on_person, near_person = _nearest(from_body, person, REACH * size)
+        on_person, near_person = _nearest(from_body, person, reach_px)
         from_person = thinned(person, samples)
-        on_body, near_body = _nearest(from_person, body, REACH * size)
+        on_body, near_body = _nearest(from_person, body, reach_px)
         # Both lists: where on the body, where it should be, and the mask's normal there.
         at_px = np.concatenate([from_body.points_px[near_person], body.points_px[on_body[near_body]]])
         target = np.concatenate([person.points_px[on_person[near_person]], from_person.points_px[near_body]])
         normal = np.concatenate([person.normals[on_person[near_person]], from_person.normals[near_body]])
         outside = np.einsum("mi,mi->m", at_px - target, normal) > 0
-        vertex = rim[_squared_distances(at_px, rim_px).argmin(1)]
+        vertex = rim[_squared_distances(at_px, rim_px)[0].argmin(1)]
         # The body is bald: what the mask shows beyond its head is hair or a hat.
         mask_outside = np.where(self.on_head[vertex], 0.0, MASK_OUTSIDE_WEIGHT)
         return vertex, target, normal, np.where(outside, BODY_OUTSIDE_WEIGHT, mask_outside)
@@ -229,45 +254,19 @@ contour_pairs = lru_cache(maxsize=4)(ContourPairs)
 
 def _nearest(source: Outline, target: Outline, reach_px: float) -> tuple[np.ndarray, np.ndarray]:
     """For each source point, the nearest target point that faces the same way, and whether there is one in reach."""
-    distance = _squared_distances(source.points_px, target.points_px)
-    distance[source.normals @ target.normals.T < FACING] = np.inf
+    distance, rest = _squared_distances(source.points_px, target.points_px)
+    np.putmask(distance, source.normals.astype(np.float32) @ target.normals.T.astype(np.float32) < FACING, np.inf)
     best = distance.argmin(1)
-    return best, distance[np.arange(len(best)), best] < reach_px**2
+    return best, distance[np.arange(len(best)), best] + rest < reach_px**2
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(M, 2), (N, 2) -> (M, N), through a matrix product, which is many times faster than differences."""
-    middle = b.mean(0)  # so that single precision, twice as quick, is enough
-    a, b = (a - middle).astype(np.float32), (b - middle).astype(np.float32)
-    return np.square(a).sum(1)[:, None] - 2 * a @ b.T + np.square(b).sum(1)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A part of the full image, scaled."""
-
-    offset_px: np.ndarray
-    scale: float
-    width: int
-    height: int
-
-    @classmethod
-    def around(cls, box_px: np.ndarray, margin_px: float, shape: tuple[int, ...]) -> _Window:
-        left, top = np.maximum(np.floor(box_px[:2] - margin_px), 0)
-        right, bottom = np.minimum(np.ceil(box_px[2:] + margin_px), (shape[1], shape[0]))
-        scale = min(1.0, WORKING_SIZE_PX / max(right - left, bottom - top))
-        width, height = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-        return cls(np.array([left, top]), scale, width, height)
-
-    def cut(self, mask: np.ndarray) -> np.ndarray:
-        left, top = self.offset_px.astype(int)
-        part = mask[top : top + round(self.height / self.scale), left : left + round(self.width / self.scale)]
-        scaled = cv2.resize(part.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return scaled > 127
-
-    def intrinsics(self, focal_px: float, centre_px: np.ndarray) -> np.ndarray:
-        cx, cy = (centre_px - self.offset_px) * self.scale
-        return np.array([[focal_px * self.scale, 0, cx], [0, focal_px * self.scale, cy], [0, 0, 1]])
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M, 2), (N, 2) -> (M, N) but for what a row's all lack, (M,): one matrix product, which is quickest by far."""
+    middle = b.mean(0)  # so that single precision is enough
+    a, b = a - middle, b - middle
+    left = np.column_stack([-2 * a, np.ones(len(a))]).astype(np.float32)
+    right = np.column_stack([b, np.square(b).sum(1)]).astype(np.float32)
+    return left @ right.T, np.square(a).sum(1)
 
 
 def _onto_body_joints(body: BodyModel) -> np.ndarray:
