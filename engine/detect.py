@@ -12,12 +12,14 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..models import weights
 from .mediapipe_graphs import Details, Landmarks, Region, find_details, find_landmarks, find_regions
+from .workers import side_by_side
 
 MINIMUM_SCORE = 0.4
 """Mean visibility of trunk or face below which a find is not a person."""
@@ -27,6 +29,7 @@ MINIMUM_SIZE_PX = 32
 _TRUNK = (11, 12, 23, 24)
 _FACE = tuple(range(11))
 _TILE_OVERLAP = 0.5
+"""Whoever fits into half a tile is whole in one; with less of it, small people in drawn crowds are missed."""
 _MINIMUM_TILE_PX = 160
 _SAME_REGION = 0.4
 """Two regions are one person's when their centres lie closer than this share of the smaller one's side (and …)"""
@@ -62,6 +65,11 @@ class Detection:
     region: Region | None = None
     """Where the detector found the person, for another look."""
 
+    @cached_property
+    def pixels(self) -> int:
+        """How many of them the mask holds."""
+        return np.count_nonzero(self.mask)
+
 
 def missing() -> tuple[str, ...]:
     """What detection lacks on this machine, a sentence each."""
@@ -95,8 +103,9 @@ def find_people(image: np.ndarray, only_largest: bool = False, closer: bool = Tr
     """
     people: list[tuple[Landmarks, Detection]] = []
     network = larger_network()
-    for region in find_all_regions(image, only_largest):
-        landmarks = _looked_at(image, region, network)
+    regions = find_all_regions(image, only_largest)
+    looks = side_by_side(lambda region: _looked_at(image, region, network), regions)
+    for region, landmarks in zip(regions, looks, strict=True):
         if landmarks is None:
             continue
         person = as_detection(landmarks, image)
@@ -114,7 +123,8 @@ def find_all_regions(image: np.ndarray, only_largest: bool = False) -> list[Regi
     """One region per person of the picture, small people too, the surest first; see `find_people`."""
     regions = find_regions(image)
     if not (only_largest and regions):
-        regions += [region for tile in _tiles(image.shape) for region in _in_tile(image, *tile)]
+        tiles = side_by_side(lambda tile: _in_tile(image, *tile), _tiles(image.shape))
+        regions += [region for found in tiles for region in found]
     if not regions:
         regions = [region for quarters in (2, 1, 3) for region in _in_turned(image, quarters)]
     return distinct(regions)
@@ -215,8 +225,8 @@ def as_detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
 
 def _same(a: Detection, b: Detection) -> bool:
     """Whether two finds are one person: they share most of their pixels, or their visible landmarks coincide."""
-    shared = np.count_nonzero(a.mask & b.mask) / min(np.count_nonzero(a.mask), np.count_nonzero(b.mask))
-    if shared > SAME_PIXELS:
+    cut = _cut(a, b)
+    if np.count_nonzero(a.mask[cut] & b.mask[cut]) > SAME_PIXELS * min(a.pixels, b.pixels):
         return True
     size = min(np.linalg.norm(d.box_px[2:] - d.box_px[:2]) for d in (a, b))
     both = np.minimum(a.visibility, b.visibility)
@@ -228,9 +238,27 @@ def _share_pixels(people: list[tuple[Landmarks, Detection]]) -> list[Detection]:
     """Each pixel belongs to one person at most: to whom it belongs most likely."""
     if len(people) < 2:
         return [person for _, person in people]
-    likelihood = np.stack([landmarks.mask for landmarks, _ in people])
-    owner = likelihood.argmax(0)
-    return [replace(person, mask=person.mask & (owner == number)) for number, (_, person) in enumerate(people)]
+    owner, most = np.full(people[0][1].mask.shape, -1, np.int16), np.zeros(people[0][1].mask.shape, np.float32)
+    for number, (landmarks, person) in enumerate(people):
+        cut = _cut(person)
+        likelier = person.mask[cut] & (landmarks.mask[cut] > most[cut])
+        most[cut][likelier], owner[cut][likelier] = landmarks.mask[cut][likelier], number
+    return [replace(person, mask=_only(owner, number, person)) for number, (_, person) in enumerate(people)]
+
+
+def _only(owner: np.ndarray, number: int, person: Detection) -> np.ndarray:
+    """(H, W) bool, the pixels of one person among owners (H, W)."""
+    mask, cut = np.zeros(owner.shape, bool), _cut(person)
+    mask[cut] = owner[cut] == number
+    return mask
+
+
+def _cut(*people: Detection) -> tuple[slice, slice]:
+    """Rows and columns of the picture that lie in the boxes of all these people; no mask holds more."""
+    boxes_px = np.array([person.box_px for person in people])
+    left, top = np.floor(np.maximum(boxes_px[:, :2].max(0), 0)).astype(int)
+    right, bottom = np.ceil(boxes_px[:, 2:].min(0)).astype(int)
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
 def _box(mask: np.ndarray, points_px: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ class Landmarks:
 def find_regions(image: np.ndarray) -> list[Region]:
     """People in an (H, W, 3) uint8 RGB picture; those below about an eighth of its size are missed."""
     height, width = image.shape[:2]
-    packet = _finder().run(image=_image_packet(image))["detections"]
+    packet = _finder(threading.get_ident()).run(image=_image_packet(image))["detections"]
     if packet is None:
         return []
     regions = []
@@ -251,15 +251,16 @@ class _Graph:
         return self._outputs
 
 
-@lru_cache(maxsize=1)
-def _finder() -> _Graph:
+@lru_cache(maxsize=4)
+def _finder(thread: int) -> _Graph:
+    """Each thread has one of its own, since a graph answers one question at a time."""
     _prepare()
     return _Graph(_FIND_PEOPLE, ("detections",), {})
 
 
 @lru_cache(maxsize=8)
 def _follower(thread: int, model: Path | None) -> _Graph:
-    """Each thread has one of its own, since a graph answers one question at a time."""
+    """Of each thread."""
     _prepare()
     from mediapipe.python import packet_creator
 

@@ -19,6 +19,7 @@ from . import detect, follow
 from .detect import find_all_regions
 from .follow import Sighting
 from .mediapipe_graphs import Region
+from .workers import pool
 
 SEARCH_EVERY_S, SEARCH_TILES_EVERY_S, SEARCH_LOST_EVERY_S = 0.5, 2.0, 0.15
 """How often the picture is searched as a whole, for small people too, and while somebody is missing."""
@@ -39,7 +40,6 @@ _LOOK_MEMORY = 0.95
 AHEAD_OFF, AHEAD_SCALE, AHEAD_TURN_RAD = 0.08, 1.12, 0.2
 """How far a region may be off, in shares of its side, to do for another one."""
 LONG_AGO = -(10**9)
-_THREADS = 2
 
 
 @dataclass(eq=False)
@@ -156,11 +156,11 @@ class Tracker:
             for track, region in zip(active, regions, strict=True)
         ]
         pending = [
-            look or _pool().submit(follow.see, image, region) for look, region in zip(looks, regions, strict=True)
+            look or pool().submit(follow.see, image, region) for look, region in zip(looks, regions, strict=True)
         ]
         if following is not None and len(active) == 1 and looks[0] is None:
             region = active[0].region_at(index + 1)
-            self._ahead[active[0]] = region, _pool().submit(follow.see, following, region)
+            self._ahead[active[0]] = region, pool().submit(follow.see, following, region)
         return [look.result() for look in pending]
 
     def _look_closer(self, index: int, image: np.ndarray, tracks: list[Track]) -> None:
@@ -196,7 +196,7 @@ class Tracker:
         regions = find_all_regions(image, self._limit == 1) if everywhere else detect.find_regions(image)
         known = [s.next_region for s in accepted.values()]
         regions = [r for r in regions if not any(detect.same_region(r, other) for other in known)]
-        for sighting in _pool().map(lambda region: follow.see(image, region), regions):
+        for sighting in pool().map(lambda region: follow.see(image, region), regions):
             if sighting is None or any(follow.is_same_person(sighting, other) for other in accepted.values()):
                 continue
             if self._is_too_small(sighting, accepted):
@@ -221,12 +221,6 @@ def _is_as_good(used: Region, wanted: Region) -> bool:
     scale = used.side_px / wanted.side_px
     turn = abs((used.angle_rad - wanted.angle_rad + np.pi) % (2 * np.pi) - np.pi)
     return apart_px < AHEAD_OFF * wanted.side_px and 1 / AHEAD_SCALE < scale < AHEAD_SCALE and turn < AHEAD_TURN_RAD
-
-
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    """Kept for good: each of its threads keeps a network."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="follow")
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from recover_body.engine import detect, second_look
 from recover_body.engine.backends.landmarks import LandmarksBackend
 from recover_body.engine.cameras import initial_camera
 from recover_body.engine.frames import read
+from recover_body.engine.mediapipe_graphs import Details, Landmarks
 from recover_body.wire.messages import CameraHint, RecoverRequest
 
 pytest.importorskip("mediapipe")
@@ -59,3 +60,17 @@ def test_somebody_who_was_misread_is_looked_at_again(photograph, tmp_path, monke
     bodies = LandmarksBackend().recover(footage, camera, request, lambda *_: None)
     knees_px = bodies.people[0].reprojected_px[0, 25:27]
     assert np.linalg.norm(knees_px - person.points_px[25:27], axis=1).max() < 0.1 * np.ptp(person.box_px[1::2])
+
+
+def test_a_pixel_is_the_likeliest_person_s():
+    likely = cv2.GaussianBlur(np.random.default_rng(0).random((3, 60, 80), np.float32).transpose(1, 2, 0), (0, 0), 4)
+    likely = (likely - likely.mean()) * 8 + 0.5
+    people = []
+    for number in range(3):
+        mask = likely[..., number] > 0.5
+        points = np.zeros((33, 2)), np.ones(33), np.zeros((33, 3))
+        person = detect.Detection(detect._box(mask, np.zeros((0, 2))), 1.0, *points, mask, Details(None, None, None))
+        people.append((Landmarks(*points, likely[..., number], None), person))
+    owner = likely.argmax(-1)
+    for number, person in enumerate(detect._share_pixels(people)):
+        np.testing.assert_array_equal(person.mask, (likely[..., number] > 0.5) & (owner == number))
