@@ -13,7 +13,7 @@ differentiable twin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -129,6 +129,29 @@ class BodyModel:
     @cached_property
     def _weights_by_joint(self) -> np.ndarray:
         return np.ascontiguousarray(self.weights.T)
+
+    def with_vertices(self, kept: np.ndarray, faces: np.ndarray) -> BodyModel:
+        """The body with only the vertices `kept` (K,) and triangles (F, 3) of them; joints are where they were."""
+        some = replace(
+            self,
+            v_template=self.v_template[kept],
+            faces=faces,
+            shapedirs=self.shapedirs[kept],
+            exprdirs=self.exprdirs[kept],
+            J_regressor=self.J_regressor[:, kept],
+            weights=self.weights[kept],
+            posedirs=None if self.posedirs is None else self.posedirs[kept],
+            correctives=tuple(replace(c, offsets=c.offsets[kept]) for c in self.correctives),
+            uv=None,
+            face_uvs=None,
+            face_materials=None,
+            landmark_vertices={},
+            mediapipe_face_faces=None,
+            mediapipe_face_bary=None,
+        )
+        # Joints are sums over vertices of which some are gone.
+        vars(some).update(joints_template=self.joints_template, joint_shapedirs=self.joint_shapedirs)
+        return some
 
     # ---- the model ----
 

@@ -19,6 +19,7 @@ import numpy as np
 from ...models.body_model import BodyModel, load_body
 from ...wire.frames import project
 from ..raster import silhouette_and_rim
+from .coarse_body import coarse_body
 from .kinematics import (
     BETA_COUNT,
     BODY_JOINTS,
@@ -182,7 +183,7 @@ class ContourPairs:
     """Finds the pairs for one body model, whatever the people."""
 
     def __init__(self, body_name: str) -> None:
-        body = load_body(body_name)
+        body = coarse_body(load_body(body_name))
         self.body = body
         self.skeleton = load_skeleton(body_name)
         self.hands_pose = relaxed_hands(body)

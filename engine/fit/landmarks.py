@@ -83,11 +83,13 @@ class LandmarkTerms:
         Metric landmarks are as seen by an orthographic camera that looks at the anchors, so they are turned by the
         viewing ray before they are compared (specification 4.1).
         """
-        middle = on_body.positions[:, self.anchors].mean(1)
+        share = np.zeros(self.metric.shape[1], np.float32)
+        share[self.anchors] = 1 / len(self.anchors)
+        middle = share @ on_body.positions
         distance = np.sqrt(np.square(middle).sum(-1))[:, None, None]
         ray = middle / distance[:, 0]
         turned = self.metric @ _onto(ray).swapaxes(1, 2)
-        by_middle = on_body.jacobian[..., self.anchors].mean(-1)  # (B, 80, 3)
+        by_middle = on_body.jacobian @ share  # (B, 80, 3)
         # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
         swing = by_middle @ (cross_matrix(ray) / distance).astype(np.float32).swapaxes(1, 2)
         by_swing = cross_matrix(turned.astype(np.float32)).transpose(0, 3, 2, 1)  # (B, 3, 3, N)

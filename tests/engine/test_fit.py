@@ -10,6 +10,7 @@ import pytest
 
 from recover_body.engine.cameras import initial_camera
 from recover_body.engine.fit.body_fit import BodyFit, Observations
+from recover_body.engine.fit.coarse_body import coarse_body
 from recover_body.engine.fit.contours import relaxed_hands, trace
 from recover_body.engine.fit.face import fit_face
 from recover_body.engine.fit.fingers import FINGERS, fit_fingers
@@ -193,6 +194,30 @@ def test_the_border_of_the_picture_is_no_outline() -> None:
     mask = np.zeros((50, 60), bool)
     mask[20:, 10:40] = True  # reaches the lower border
     assert trace(mask, 1.0, np.zeros(2)).points_px[:, 1].max() < 49
+
+
+def test_whoever_is_done_leaves_the_batch_and_comes_back_in_place() -> None:
+    *_, marks = people(5, seed=12)
+    marks[2] += np.random.default_rng(2).normal(0, 0.05, marks[2].shape)  # takes longer
+    fit = BodyFit(observations(marks))
+    state, system = fit.from_landmarks()
+    again = linearise(fit.skeleton, fit.coarse_terms, state, robust=True)
+    np.testing.assert_allclose(system.cost, again.cost)
+    np.testing.assert_allclose(system.hessian(), again.hessian(), rtol=1e-3, atol=1.0)
+
+
+def test_the_coarse_body_has_the_outline_of_the_body() -> None:
+    pose, betas, translation, out, _ = people(2, seed=13)
+    body = load_body("neutral")
+    coarse = coarse_body(body)
+    assert len(coarse.v_template) < 0.4 * len(body.v_template)
+    drawn = coarse.forward(pose, betas, translation=translation)
+    np.testing.assert_allclose(drawn.joints, out.joints, atol=1e-5)
+    K = np.array([[FOCAL_PX, 0, WIDTH / 2], [0, FOCAL_PX, HEIGHT / 2], [0, 0, 1]])
+    for few, all_of_them in zip(drawn.vertices, out.vertices, strict=True):
+        a = silhouette(few, coarse.faces, K, WIDTH, HEIGHT)
+        b = silhouette(all_of_them, body.faces, K, WIDTH, HEIGHT)
+        assert (a & b).sum() > 0.98 * (a | b).sum()
 
 
 def test_silhouettes_correct_shape_and_depth() -> None:
