@@ -64,7 +64,7 @@ def sentence(error_mm: np.ndarray, doubts: Sequence[str]) -> str:
     words = f"Expected error about {in_cm(usual)}"
     if in_cm(high) != in_cm(usual):
         words += f", {in_cm(high)} in the worst frames"
-    return words + (f": {_listed(doubts)}." if doubts else ".")
+    return words + (f": {'; '.join(doubts)}." if doubts else ".")
 
 
 def of_overlap(overlay_iou: np.ndarray) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def of_overlap(overlay_iou: np.ndarray) -> tuple[str, ...]:
     known = overlay_iou[np.isfinite(overlay_iou)]
     if not len(known) or np.median(known) >= COVERED:
         return ()
-    return (f"the body and what was seen of the person share {100 * np.median(known):.0f} % of their pixels",)
+    return (f"body and person overlap by {100 * np.median(known):.0f} % only",)
 
 
 def in_cm(millimetres: float) -> str:
@@ -128,18 +128,18 @@ def _in_words(found: Sequence[tuple[str, str]]) -> tuple[str, ...]:
         subjects = [who for who, other in found if other == what]
         verb, _, rest = what.partition(" ")
         if subjects[0]:
-            what = f"{_listed(_both_sides(subjects))} {_VERBS[verb] if len(subjects) > 1 else verb} {rest}"
+            what = f"{listed(both_sides(subjects))} {_VERBS[verb] if len(subjects) > 1 else verb} {rest}"
         phrases.append(what)
     return tuple(phrases)
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """a, b and c."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _both_sides(parts: Sequence[str]) -> list[str]:
+def both_sides(parts: Sequence[str]) -> list[str]:
     """Both legs for the left leg and the right leg."""
     kept: dict[str, None] = {}
     for part in parts:

@@ -31,26 +31,31 @@ def write_table(path: Path, take: Take) -> None:
 
 
 def write_plot(path: Path, take: Take) -> None:
-    """PNG: overlap and landmark error over time, a line per person; and how far a still camera really moves."""
+    """PNG over time, a line per person: overlap, landmark error and, where it is told, expected error; and how far a
+    still camera really moves."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which would look for a screen
     from matplotlib.figure import Figure
 
+    curves = {"overlap (IoU)": "overlay_iou", "landmarks off, %": "reprojection_percent"}
+    if any(np.isfinite(person.expected_error_mm).any() for person in take.people):
+        curves["expected error, mm"] = "expected_error_mm"
     drifts = take.drift_px is not None and np.isfinite(take.drift_px).any()
-    figure = Figure(figsize=(11, 6.5 if drifts else 5), layout="constrained")
-    overlap, error, *rest = figure.subplots(3 if drifts else 2, 1, sharex=True)
-    for number, person in enumerate(take.people):
-        colour = np.array(PALETTE[number % len(PALETTE)]) / 255 * 0.85
-        shown = person.present & (person.score > 0)
-        for axes, values in ((overlap, person.overlay_iou), (error, person.reprojection_percent)):
-            axes.plot(take.frame_numbers, np.where(shown, values, np.nan), color=colour, label=person.name, lw=1.5)
-    overlap.set(ylabel="overlap (IoU)", ylim=(0, 1), title=Path(take.source).name)
-    error.set(ylabel="landmarks off, %", ylim=(0, None))
-    for axes in rest:
-        axes.plot(take.frame_numbers, take.drift_px, color="0.35", lw=1.5)
-        axes.set(ylabel="camera drift, px", ylim=(0, None))
-    (overlap, error, *rest)[-1].set_xlabel("frame")
-    for axes in (overlap, error, *rest):
+    count = len(curves) + drifts
+    figure = Figure(figsize=(11, 2 + 1.5 * count), layout="constrained")
+    every = figure.subplots(count, 1, sharex=True)
+    for axes, (title, name) in zip(every, curves.items(), strict=False):
+        for number, person in enumerate(take.people):
+            colour = np.array(PALETTE[number % len(PALETTE)]) / 255 * 0.85
+            shown = np.where(person.present & (person.score > 0), getattr(person, name), np.nan)
+            axes.plot(take.frame_numbers, shown, color=colour, label=person.name, lw=1.5)
+        axes.set(ylabel=title, ylim=(0, 1 if name == "overlay_iou" else None))
+    if drifts:
+        every[-1].plot(take.frame_numbers, take.drift_px, color="0.35", lw=1.5)
+        every[-1].set(ylabel="camera drift, px", ylim=(0, None))
+    every[0].set(title=Path(take.source).name)
+    every[0].legend(loc="lower left", ncols=6, frameon=False)
+    every[-1].set_xlabel("frame")
+    for axes in every:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    overlap.legend(loc="lower left", ncols=6, frameon=False)
     FigureCanvasAgg(figure).print_png(str(path))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..detect import Detection
+from ..doubts import both_sides, listed
 from ..fit.body_fit import Fit
 from ..fit.close_ups import CloseUps
 from ..fit.kinematics import BODY_JOINTS
@@ -23,9 +24,12 @@ _PARTS = {"left arm": (13, 15), "right arm": (14, 16), "left leg": (25, 27), "ri
 
 def hidden_limbs(visibility: np.ndarray) -> tuple[str, ...]:
     """A sentence on limbs whose landmarks (33,) were not seen, or none."""
-    hidden = [name for name, points in _PARTS.items() if visibility[list(points)].max() < 0.5]
-    notes = [f"The {' and the '.join(hidden)} could not be seen and {'is' if len(hidden) == 1 else 'are'} inferred."]
-    return tuple(notes) if hidden else ()
+    hidden = [f"the {name}" for name, points in _PARTS.items() if visibility[list(points)].max() < 0.5]
+    if not hidden:
+        return ()
+    words = listed(both_sides(hidden))
+    verb = "is" if len(hidden) == 1 else "are"
+    return (f"{words[0].upper()}{words[1:]} could not be seen and {verb} inferred.",)
 
 
 def with_close_ups(of_body: np.ndarray, close_ups: CloseUps, row: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A recovered person knows how wrong it is, and each kind of failure says what was not trusted."""
 
+import csv
 from types import SimpleNamespace
 
 import cv2
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from recover_body.engine import doubts, trust, trust_table
+from recover_body.engine.errors import NobodyFound
 from recover_body.engine.pipeline import recover
+from recover_body.engine.verdict_files import write_plot, write_table
 from recover_body.models.body_model import load_body
 from recover_body.tests.synthetic.pictures import ROOT
-from recover_body.wire.messages import RecoverRequest
+from recover_body.wire.messages import FrameRange, RecoverRequest
 
 NAMES = load_body("neutral").joint_names
 
@@ -53,7 +56,7 @@ def test_words(found, words):
 @pytest.mark.parametrize("error_mm, said, expected", [
     ([87.0], (), "Expected error about 9 cm."),
     ([123.0], ("it may be nobody", "the person is upside down"),
-     "Expected error about 12 cm: it may be nobody and the person is upside down."),
+     "Expected error about 12 cm: it may be nobody; the person is upside down."),
     ([50.0, np.nan, 50.0, 180.0], (), "Expected error about 5 cm, 17 cm in the worst frames."),
     ([np.nan], ("it may be nobody",), ""),
 ])  # fmt: skip
@@ -121,3 +124,28 @@ def test_every_joint_has_its_share(as_it_is):
     assert errors_mm.shape == (1, 22) and errors_mm[0, 0] == 0 and (errors_mm[0, 1:] > 0).all()
     assert errors_mm.mean() == pytest.approx(as_it_is.expected_error_mm[0])
     assert errors_mm[0, NAMES.index("left_foot")] > errors_mm[0, NAMES.index("left_hip")]
+
+
+def test_clips_know_it_in_every_frame(shared, tmp_path):
+    source = str(shared("fixtures/video/tennis.mp4"))
+    request = RecoverRequest(
+        "1", source, backend="landmarks", people="largest", frames=FrameRange(1, 8), want_rigs=False
+    )
+    take = recover(request).take
+    (person,) = take.people
+    seen = person.present & (person.score > 0)
+    assert np.isfinite(person.expected_error_mm[seen]).all() and seen.sum() > 2
+    assert (person.expected_error_mm[seen] > 20).all() and (person.expected_error_mm[seen] < 200).all()
+    assert person.notes[-1].startswith("Expected error about")
+    write_table(tmp_path / "verdict.csv", take)
+    write_plot(tmp_path / "verdict.png", take)
+    with open(tmp_path / "verdict.csv", newline="") as stream:
+        told = [float(row["expected_error_mm"]) for row in csv.DictReader(stream)]
+    assert told == pytest.approx(person.expected_error_mm.tolist(), rel=1e-3, nan_ok=True)
+
+
+def test_nobody_is_an_error_with_a_remedy(tmp_path):
+    cv2.imwrite(str(tmp_path / "sea.png"), np.full((480, 640, 3), (180, 120, 60), np.uint8))
+    with pytest.raises(NobodyFound, match=r"Nobody was found in sea\.png") as caught:
+        recover(RecoverRequest("1", str(tmp_path / "sea.png"), backend="landmarks"))
+    assert "larger" in caught.value.remedy
