@@ -30,8 +30,8 @@ ROBUST_FROM = 3
 SILHOUETTE_ROUNDS = 5
 SILHOUETTE_ITERATIONS = 3
 """Steps before the outlines are paired anew."""
-CLIP_SAMPLES = 64
-"""Points of each outline in a clip, whose frames help each other."""
+STILL_SAMPLES, CLIP_SAMPLES = 100, 64
+"""Points of each outline: fewer in a clip, whose frames help each other."""
 BESIDE_LIFTER_SIGMA_M = 0.14
 """Standard deviation of a metric landmark of the body: the lifter has read it too, and knows the lens besides."""
 _HIPS, _TORSO = (23, 24), (11, 12, 23, 24)  # MediaPipe's numbers
@@ -154,7 +154,7 @@ class BodyFit:
         self, state: State, system: System, masks: Sequence[np.ndarray], boxes_px: np.ndarray
     ) -> tuple[State, System]:
         """Go on from `state` until the bodies' outlines lie on the masks' (H, W) as well as the landmarks allow."""
-        seen = [SeenOutline.of(mask, box_px) for mask, box_px in zip(masks, boxes_px, strict=True)]
+        seen = [SeenOutline.of(mask, box_px, STILL_SAMPLES) for mask, box_px in zip(masks, boxes_px, strict=True)]
         with one_blas_thread():
             for _ in range(SILHOUETTE_ROUNDS):
                 contours = self._paired(state, seen)
