@@ -22,8 +22,8 @@ POINTS = 0.85
 SMALL_PX = 100
 """Landmark networks see a person at 256 pixels; of one smaller than this they see a blur."""
 HARDLY_SURE = 0.6
-"""Detector's confidence below which a find may be nobody: of rendered people one in fifty has less, of shop windows and
-trees that were taken for people nearly all."""
+"""Detector's confidence below which a find may be nobody: of rendered people one in fifty has less, of six trees
+and shop windows that were taken for people five."""
 UPSIDE_DOWN = -0.3
 """Cosine of the angle between the body's up and the picture's."""
 VERY_UNUSUAL = 1.6
