@@ -6,6 +6,6 @@ first_guess where a fit begins
 solver      Levenberg-Marquardt over a sum of terms
 landmarks   terms: landmarks in the picture and in metres;   points: where landmarks lie on the body
 priors      terms: likely poses, joint limits, shape, stature, focal length
-contours    term: the body's outline lies on the person's
+contours    term: the body's outline lies on the person's;   coarse_body: the body it is drawn with
 body_fit    puts them together
 """

@@ -22,7 +22,7 @@ from .landmarks import IMAGE_SIGMA, LandmarkTerms
 from .lifted import LiftedTerms
 from .points import landmark_points
 from .priors import FocalTerm, KnownShape, PoseTerms, ShapeTerms
-from .solver import System, minimise
+from .solver import System, in_order, minimise
 from .temporal import Motion, minimise_together
 
 ITERATIONS = 24
@@ -30,6 +30,8 @@ ROBUST_FROM = 3
 SILHOUETTE_ROUNDS = 5
 SILHOUETTE_ITERATIONS = 3
 """Steps before the outlines are paired anew."""
+SETTLED = 0.0015
+"""Share of a person's size by which joints move in a round when nothing but the choice of pairs moves them any more."""
 STILL_SAMPLES, CLIP_SAMPLES = 100, 64
 """Points of each outline: fewer in a clip, whose frames help each other."""
 BESIDE_LIFTER_SIGMA_M = 0.14
@@ -155,11 +157,21 @@ class BodyFit:
     ) -> tuple[State, System]:
         """Go on from `state` until the bodies' outlines lie on the masks' (H, W) as well as the landmarks allow."""
         seen = [SeenOutline.of(mask, box_px, STILL_SAMPLES) for mask, box_px in zip(masks, boxes_px, strict=True)]
+        going, terms, done = np.arange(len(seen)), self.terms, []
         with one_blas_thread():
             for _ in range(SILHOUETTE_ROUNDS):
-                contours = self._paired(state, seen)
-                state, system = minimise(self.skeleton, (*self.terms, contours), state, SILHOUETTE_ITERATIONS)
-        return state, system
+                contours = self._paired(state, seen, going)
+                before = state
+                state, system = minimise(self.skeleton, (*terms, contours), before, SILHOUETTE_ITERATIONS)
+                settled = self._moved_px(before, state) < SETTLED * self._seen.size_px[going]
+                if settled.all():
+                    break
+                if settled.any():
+                    done.append((going[settled], state.rows(settled), system.of_rows(settled)))
+                    left = np.flatnonzero(~settled)
+                    going, state, system = going[left], state.rows(left), system.of_rows(left)
+                    terms = tuple(term.of_rows(left) for term in terms)
+        return in_order([*done, (going, state, system)])
 
     def with_motion(
         self,
@@ -174,7 +186,7 @@ class BodyFit:
             terms = self.terms
             if masks is not None and boxes_px is not None:
                 seen = [SeenOutline.of(mask, box, CLIP_SAMPLES) for mask, box in zip(masks, boxes_px, strict=True)]
-                terms += (self._paired(state, seen),)
+                terms += (self._paired(state, seen, np.arange(len(seen))),)
             return minimise_together(self.skeleton, terms, motion, state, iterations)
 
     def result(self, state: State, system: System) -> Fit:
@@ -199,9 +211,21 @@ class BodyFit:
             lifted_sigma_m=self.lifted.sigma_m,
         )
 
-    def _paired(self, state: State, seen: Sequence[SeenOutline]) -> ContourTerm:
-        """What B people's outlines say near `state`."""
-        return contour_pairs(self.body_name).find(state, seen, self.centre_px, matrix_to_rotvec(state.rotations))
+    def _paired(self, state: State, seen: Sequence[SeenOutline], rows: np.ndarray) -> ContourTerm:
+        """What the outlines of the people `rows` say near `state`, which is theirs."""
+        outlines = [seen[row] for row in rows]
+        rotvecs = matrix_to_rotvec(state.rotations)
+        return contour_pairs(self.body_name).find(state, outlines, self.centre_px[rows], rotvecs)
+
+    def _moved_px(self, before: State, after: State) -> np.ndarray:
+        """(B,) how far joints moved in the picture, on average."""
+        moved_px = self._joints_px(after) - self._joints_px(before)
+        return np.sqrt(np.square(moved_px).sum(-1)).mean(1)
+
+    def _joints_px(self, state: State) -> np.ndarray:
+        """(B, 22, 2) from the principal point."""
+        joints = self.skeleton.pose(state).joints
+        return state.focal_px[:, None, None] * joints[..., :2] / joints[..., 2:]
 
     def _start(self) -> State:
         """Torso and limbs as the metric landmarks have them, place from the size in the picture."""

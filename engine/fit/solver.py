@@ -144,9 +144,14 @@ def minimise(
             left = np.flatnonzero(~finished)
             going, damping, state, system = going[left], damping[left], state.rows(left), system.of_rows(left)
             terms = [term.of_rows(left) for term in terms]
-    if not done:
-        return state, system
-    numbers, states, systems = zip(*done, (going, state, system), strict=True)
+    return in_order([*done, (going, state, system)])
+
+
+def in_order(parts: Sequence[tuple[np.ndarray, State, System]]) -> tuple[State, System]:
+    """Parts of a batch as one batch again: the numbers of the people in each, where they stand, and their systems."""
+    numbers, states, systems = zip(*parts, strict=True)
+    if len(parts) == 1:
+        return states[0], systems[0]
     order = np.argsort(np.concatenate(numbers))
     return State.joined(states).rows(order), System.joined(systems).of_rows(order)
 
