@@ -109,9 +109,10 @@ class BodyFit:
             points=points,
             observed_px=seen.points_px[:, points.indices] - seen.centre_px[:, None],
             visibility=seen.visibility[:, points.indices],
-            sigma_px=IMAGE_SIGMA * seen.size_px,
+            sigma_px=IMAGE_SIGMA * seen.size_px[:, None],
             metric=metric - metric[:, hips].mean(1, keepdims=True),
-            anchors=hips,
+            middles=(np.isin(points.indices, _HIPS) / np.float32(len(hips)))[None],
+            measured_from=np.zeros(len(points.indices), int),
             metric_sigma_m=BESIDE_LIFTER_SIGMA_M,
         )
         self._seen = seen

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ...models.rotations import cross_matrix
-from .kinematics import ALL_ROWS, BodyPoints, Posed, Rows, Skeleton, projected, rigid_points
+from .kinematics import ALL_ROWS, UNKNOWNS, BodyPoints, Posed, Rows, Skeleton, projected, rigid_points
 from .points import LandmarkPoints
 from .solver import System
 
@@ -34,13 +34,15 @@ class LandmarkTerms:
     visibility: np.ndarray
     """(B, N) 0 to 1."""
     sigma_px: np.ndarray
-    """(B,) standard deviation of an image landmark."""
+    """(B, N), or (B, 1) for all alike, standard deviation of an image landmark."""
     metric: np.ndarray
-    """(B, N, 3) metres from the middle of the anchors, camera axes."""
-    anchors: np.ndarray
-    """Which of the N the metric landmarks are relative to (for the whole body, the hips)."""
-    metric_sigma_m: float = METRIC_SIGMA_M
-    """Standard deviation of a metric landmark; infinite where others know the depths better."""
+    """(B, N, 3) metres from where it is measured, camera axes."""
+    middles: np.ndarray
+    """(G, N) float32, rows sum to 1: means that landmarks are measured from (for the whole body, of the hips)."""
+    measured_from: np.ndarray
+    """(N,) which of the middles a metric landmark is relative to."""
+    metric_sigma_m: float | np.ndarray = METRIC_SIGMA_M
+    """Standard deviation of a metric landmark; infinite where others know the depths better. For all, or (N,)."""
     rows: Rows = field(default_factory=lambda: ALL_ROWS)
     """Which of the system's people the B are."""
 
@@ -54,8 +56,8 @@ class LandmarkTerms:
         on_body = self.body_points(posed.rows(self.rows))
         pixels, by_pixels = projected(on_body, posed.state.focal_px[self.rows])
         width = IMAGE_WIDTH if robust else None
-        system.add_seen(pixels - self.observed_px, by_pixels, self.sigma_px[:, None], self.visibility, width, self.rows)
-        if not np.isfinite(self.metric_sigma_m):
+        system.add_seen(pixels - self.observed_px, by_pixels, self.sigma_px, self.visibility, width, self.rows)
+        if not np.isfinite(self.metric_sigma_m).all():
             return
         residual, jacobian = self._metric(on_body)
         width, weight = METRIC_WIDTH if robust else None, METRIC_WEIGHT * self.visibility
@@ -80,28 +82,28 @@ class LandmarkTerms:
     def _metric(self, on_body: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
         """(B, N, 3) metres and (B, 80, 3, N).
 
-        Metric landmarks are as seen by an orthographic camera that looks at the anchors, so they are turned by the
-        viewing ray before they are compared (specification 4.1).
+        Metric landmarks are as seen by an orthographic camera that looks at what they are measured from, so they are
+        turned by the viewing ray before they are compared (specification 4.1).
         """
-        share = np.zeros(self.metric.shape[1], np.float32)
-        share[self.anchors] = 1 / len(self.anchors)
-        middle = share @ on_body.positions
-        distance = np.sqrt(np.square(middle).sum(-1))[:, None, None]
-        ray = middle / distance[:, 0]
-        turned = self.metric @ _onto(ray).swapaxes(1, 2)
-        by_middle = on_body.jacobian @ share  # (B, 80, 3)
+        count, points = self.metric.shape[:2]
+        middle = (self.middles @ on_body.positions)[:, self.measured_from]
+        distance = np.sqrt(np.square(middle).sum(-1))[..., None]
+        ray = middle / distance
+        turned = (_onto(ray) @ self.metric[..., None])[..., 0]
         # As the ray swings, the metric landmarks turn about ray x d(ray); a turn w moves a point by w x point.
-        swing = by_middle @ (cross_matrix(ray) / distance).astype(np.float32).swapaxes(1, 2)
-        by_swing = cross_matrix(turned.astype(np.float32)).transpose(0, 3, 2, 1)  # (B, 3, 3, N)
-        jacobian = (swing @ by_swing.reshape(len(ray), 3, 3 * turned.shape[1])).reshape(on_body.jacobian.shape)
+        by_middle = cross_matrix(turned) @ cross_matrix(ray) / distance[..., None] - np.eye(3)  # (B, N, 3, 3)
+        own = np.arange(len(self.middles))[:, None] == self.measured_from
+        by_middle = by_middle.astype(np.float32).transpose(0, 3, 2, 1)[:, :, None] * own[:, None]  # (B, 3, G, 3, N)
+        middles = on_body.jacobian @ self.middles.T  # (B, 80, 3, G)
+        jacobian = middles.reshape(count, UNKNOWNS, 3 * len(own)) @ by_middle.reshape(count, 3 * len(own), 3 * points)
+        jacobian = jacobian.reshape(on_body.jacobian.shape)
         jacobian += on_body.jacobian
-        jacobian -= by_middle[..., None]
-        return on_body.positions - middle[:, None] - turned, jacobian
+        return on_body.positions - middle - turned, jacobian
 
 
 def _onto(ray: np.ndarray) -> np.ndarray:
-    """(B, 3) unit, in front of the camera -> (B, 3, 3): the smallest rotation from the optical axis to the ray."""
-    x, y, z = ray.T
+    """(..., 3) unit, in front of the camera -> (..., 3, 3): the smallest rotation from the optical axis to the ray."""
+    x, y, z = np.moveaxis(ray, -1, 0)
     zero = np.zeros_like(x)
     cross = cross_matrix(np.stack([-y, x, zero], -1))
-    return np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None]
+    return np.eye(3) + cross + cross @ cross / (1 + z)[..., None, None]
