@@ -64,32 +64,33 @@ class Outline:
     """(M, 2) unit, pointing out of the mask."""
 
 
-def trace(mask: np.ndarray, scale: float, offset_px: np.ndarray, most: int | None = None) -> Outline:
+def trace(mask: np.ndarray, scale: float, offset_px: np.ndarray) -> Outline:
     """Outline of a mask (h, w) that shows the full image from `offset_px` on, magnified by `scale`.
 
-    Its own border is left out: there the picture ends, not the person. With `most`, so many points evenly along it.
+    Its own border is left out: there the picture ends, not the person.
     """
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     height, width = mask.shape
-    lines = [contour[:, 0].astype(np.float64) for contour in contours if len(contour) >= 12]
-    stride = max(1.0, sum(map(len, lines)) / most) if most else 1.0
-    points, normals = [np.zeros((0, 2))], [np.zeros((0, 2))]
-    for line in lines:
-        at = (np.arange(int(len(line) / stride)) * stride).astype(int)
-        here = line[at]
+    points, normals = [], []
+    for contour in contours:
+        line = contour[:, 0].astype(np.float64)
+        if len(line) < 12:
+            continue
         # The tangent over a few pixels: a single step along a contour knows eight directions only.
-        tangent = line[(at + 3) % len(line)] - line[at - 3]
+        tangent = np.roll(line, -3, 0) - np.roll(line, 3, 0)
         length = np.linalg.norm(tangent, axis=1, keepdims=True)
         normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1) / np.maximum(length, 1e-9)
         # Which side is out: one step along the normal must leave the mask.
-        probe = np.round(here + 2.5 * normal).astype(int).clip(0, (width - 1, height - 1))
+        probe = np.round(line + 2.5 * normal).astype(int).clip(0, (width - 1, height - 1))
         normal *= np.where(mask[probe[:, 1], probe[:, 0]], -1, 1)[:, None]
-        inner = ((here > 1) & (here < (width - 2, height - 2))).all(1) & (length[:, 0] > 0)
-        points.append(here[inner])
+        inner = ((line > 1) & (line < (width - 2, height - 2))).all(1) & (length[:, 0] > 0)
+        points.append(line[inner])
         normals.append(normal[inner])
+    if not points:
+        return Outline(np.zeros((0, 2)), np.zeros((0, 2)))
     # OpenCV gives the centres of the border's pixels; half a pixel further out is where the mask ends.
-    at_px, out = np.concatenate(points), np.concatenate(normals)
-    return Outline((at_px + 0.5 + 0.5 * out) / scale + offset_px, out)
+    at, out = np.concatenate(points), np.concatenate(normals)
+    return Outline((at + 0.5 + 0.5 * out) / scale + offset_px, out)
 
 
 def thinned(outline: Outline, count: int) -> Outline:
@@ -142,7 +143,7 @@ class SeenOutline:
         """From a mask (H, W) bool and the box (4,) around the person in it."""
         size_px = float(np.linalg.norm(box_px[2:] - box_px[:2]))
         view = _Window.around(box_px, REACH * size_px, mask.shape)
-        outline = trace(view.cut(mask), view.scale, view.offset_px, 4 * samples)
+        outline = thinned(trace(view.cut(mask), view.scale, view.offset_px), 4 * samples)
         return cls(view, outline, samples, size_px)
 
 
@@ -223,7 +224,7 @@ class ContourPairs:
         view, person, samples, reach_px = seen.view, seen.outline, seen.samples, REACH * seen.size_px
         intrinsics = view.intrinsics(focal, centre_px)
         drawn, rim = silhouette_and_rim(vertices_cam, self.body.faces, intrinsics, view.width, view.height)
-        body = trace(drawn, view.scale, view.offset_px, 4 * samples)
+        body = thinned(trace(drawn, view.scale, view.offset_px), 4 * samples)
         if not len(person.points_px) or not len(body.points_px):
             return np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
         full = np.array([[focal, 0, centre_px[0]], [0, focal, centre_px[1]], [0, 0, 1]])
