@@ -12,10 +12,11 @@ from ..wire.frames import FULL_FRAME_MM
 from ..wire.messages import CameraHint
 from ..wire.take import CameraTrack
 
-ASSUMED_DIAGONAL_FOV_RAD = math.radians(55.0)
-"""Between a phone's main lens (about 75 degrees) and a portrait lens (about 28): pictures of whole people."""
+ASSUMED_DIAGONAL_FOV_RAD = 2 * math.atan(21.63 / 35)
+"""Of 35 mm on full frame, 63 degrees: between a telephone's main lens (24 to 26 mm) and a portrait lens (50 mm)."""
 ASSUMED_SIGMA = 0.7
-"""Spread of ln(focal) over everyday pictures about that value: a telephone's wide lens lies two thirds below."""
+"""Spread of ln(focal) over everyday pictures about that value: a telephone's widest lens lies half below, 70 mm twice
+above."""
 EXIF_SIGMA = 0.05
 """EXIF rounds the focal length, and cropping or stabilisation goes unrecorded."""
 

@@ -215,7 +215,7 @@ def _sightings(arrays: dict[str, np.ndarray]) -> list[Sighting]:
         values = {name: arrays[name][row] for name in _PLAIN}
         found.append(
             Sighting(
-                **{**values, "score": float(values["score"])},
+                **{**values, "score": float(values["score"]), "angle_rad": float(values["angle_rad"])},
                 mask=PackedMask(own, **place, scale=float(arrays["mask_scales"][row])),
                 details=Details(**{name: details[row].get(name) for name in _DETAILS}),
                 next_region=Region(np.array([x, y]), side, angle, score),
@@ -228,6 +228,6 @@ def _region_row(region: Region) -> tuple[float, ...]:
     return (*region.centre_px, region.side_px, region.angle_rad, region.score)
 
 
-_PLAIN = ("box_px", "score", "points_px", "visibility", "metric_points", "look")
+_PLAIN = ("box_px", "score", "points_px", "visibility", "metric_points", "look", "angle_rad", "appearance")
 _MASK = ("left", "top", "width", "height", "image_width", "image_height")
 _DETAILS = ("left_hand", "right_hand", "face")

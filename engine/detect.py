@@ -11,13 +11,14 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..models import weights
+from ..models.landmark_lifter import NOTHING_SEEN, load_lifter
 from .mediapipe_graphs import Details, Landmarks, Region, find_details, find_landmarks, find_regions
 from .workers import side_by_side
 
@@ -64,6 +65,10 @@ class Detection:
     """Hands and face."""
     region: Region | None = None
     """Where the detector found the person, for another look."""
+    angle_rad: float = 0.0
+    """How far the region that was looked at is turned."""
+    appearance: np.ndarray = field(default_factory=lambda: NOTHING_SEEN)
+    """(256,) what the landmark network saw beside the landmarks (`LandmarkLifter.appearance`)."""
 
     @cached_property
     def pixels(self) -> int:
@@ -218,8 +223,19 @@ def as_detection(landmarks: Landmarks, image: np.ndarray) -> Detection | None:
     box_px = _box(mask, seen_px)
     if max(box_px[2:] - box_px[:2]) < MINIMUM_SIZE_PX:
         return None
+    appearance = NOTHING_SEEN
+    if landmarks.features is not None:
+        appearance = load_lifter().appearance(landmarks.features[None], landmarks.network)[0]
     return Detection(
-        box_px, score, landmarks.points_px, visibility, landmarks.metric_points, mask, Details(None, None, None)
+        box_px=box_px,
+        score=score,
+        points_px=landmarks.points_px,
+        visibility=visibility,
+        metric_points=landmarks.metric_points,
+        mask=mask,
+        details=Details(None, None, None),
+        angle_rad=landmarks.region.angle_rad,
+        appearance=appearance,
     )
 
 

@@ -7,11 +7,12 @@ over, and what follows costs the same for every size of picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
+from ..models.landmark_lifter import NOTHING_SEEN
 from . import detect
 from .masks import PackedMask
 from .mediapipe_graphs import Details, Region, find_details, find_landmarks
@@ -38,6 +39,8 @@ class Sighting:
     """Where to look in the next frame."""
     look: np.ndarray
     """(78,) histogram of the person's colours, sums to 1."""
+    angle_rad: float = 0.0
+    appearance: np.ndarray = field(default_factory=lambda: NOTHING_SEEN)
 
     @property
     def size_px(self) -> float:
@@ -84,6 +87,8 @@ def see(image: np.ndarray, region: Region) -> Sighting | None:
         details=person.details,
         next_region=_moved(replace(following, centre_px=following.centre_px / scale), corner, 1, 1 / scale),
         look=_look(cut[part], person.mask[part]),
+        angle_rad=person.angle_rad,
+        appearance=person.appearance,
     )
 
 

@@ -9,7 +9,8 @@ looks closer at hands and face.
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import MissingPackage
+from .landmark_networks import FEATURE_SHAPE, LARGE, MEDIUM, with_features
 
 _FIND_PEOPLE = """
 input_stream: "image"
@@ -28,10 +30,12 @@ _FOLLOW_PERSON = """
 input_stream: "image"
 input_stream: "region"
 input_side_packet: "segment"
+input_side_packet: "network"
 output_stream: "landmarks"
 output_stream: "metric"
 output_stream: "mask"
 output_stream: "next_region"
+output_stream: "features"
 node { calculator: "ImagePropertiesCalculator" input_stream: "IMAGE:image" output_stream: "SIZE:size" }
 node {
   calculator: "ImageToTensorCalculator"
@@ -50,10 +54,28 @@ node {
   }
 }
 node {
+  calculator: "TfLiteModelCalculator"
+  input_side_packet: "MODEL_BLOB:network"
+  output_side_packet: "MODEL:model"
+}
+node {
   calculator: "InferenceCalculator"
   input_stream: "TENSORS:crop"
-  output_stream: "TENSORS:answer"
-  options { [mediapipe.InferenceCalculatorOptions.ext] { model_path: "MODEL" delegate { xnnpack {} } } }
+  input_side_packet: "MODEL:model"
+  output_stream: "TENSORS:answer_and_features"
+  options { [mediapipe.InferenceCalculatorOptions.ext] { delegate { xnnpack {} } } }
+}
+node {
+  calculator: "SplitTensorVectorCalculator"
+  input_stream: "answer_and_features"
+  output_stream: "answer"
+  output_stream: "features_tensor"
+  options { [mediapipe.SplitVectorCalculatorOptions.ext] { ranges { begin: 0 end: 5 } ranges { begin: 5 end: 6 } } }
+}
+node {
+  calculator: "TensorsToFloatsCalculator"
+  input_stream: "TENSORS:features_tensor"
+  output_stream: "FLOATS:features"
 }
 node {
   calculator: "TensorsToPoseLandmarksAndSegmentation"
@@ -152,12 +174,19 @@ class Landmarks:
     """(H, W) float32, 0 to 1, how likely each pixel is the person's."""
     next_region: Region
     """The region these landmarks would be looked for in next."""
+    region: Region
+    """Where they were looked for."""
+    features: np.ndarray | None
+    """(8, 8, 288) float32 what the network had made of the region before it told landmarks from it."""
+    network: str
+    """Whose features: a name of `landmark_networks`."""
 
 
 def find_regions(image: np.ndarray) -> list[Region]:
     """People in an (H, W, 3) uint8 RGB picture; those below about an eighth of its size are missed."""
     height, width = image.shape[:2]
-    packet = _finder(threading.get_ident()).run(image=_image_packet(image))["detections"]
+    with _borrowed(_finder) as finder:
+        packet = finder.run(image=_image_packet(image))["detections"]
     if packet is None:
         return []
     regions = []
@@ -176,9 +205,8 @@ def find_landmarks(image: np.ndarray, region: Region, model: Path | None = None)
     `model` is the file of a pose landmark network, by default the one in MediaPipe's wheel.
     """
     height, width = image.shape[:2]
-    answer = _follower(threading.get_ident(), model).run(
-        image=_image_packet(image), region=_region_packet(region, width, height)
-    )
+    with _borrowed(_follower, model) as follower:
+        answer = follower.run(image=_image_packet(image), region=_region_packet(region, width, height))
     if any(answer[name] is None for name in ("landmarks", "metric", "mask")):
         return None
     get = _getter()
@@ -192,7 +220,10 @@ def find_landmarks(image: np.ndarray, region: Region, model: Path | None = None)
         following.rotation,
         region.score,
     )
-    return Landmarks(points[:, :2] * (width, height), points[:, 2], metric, mask, next_region)
+    features = np.array(get.get_float_list(answer["features"]), np.float32).reshape(FEATURE_SHAPE)
+    points_px, visibility = points[:, :2] * (width, height), points[:, 2]
+    network = MEDIUM if model is None else LARGE
+    return Landmarks(points_px, visibility, metric, mask, next_region, region, features, network)
 
 
 def find_details(image: np.ndarray, points_px: np.ndarray, visibility: np.ndarray) -> Details:
@@ -251,24 +282,40 @@ class _Graph:
         return self._outputs
 
 
-@lru_cache(maxsize=4)
-def _finder(thread: int) -> _Graph:
-    """Each thread has one of its own, since a graph answers one question at a time."""
+_free: dict[tuple, list[_Graph]] = {}
+
+
+@contextmanager
+def _borrowed(make: Callable[..., _Graph], *kind: Path | None) -> Iterator[_Graph]:
+    """A graph that nobody else uses, since it answers one question at a time; as many are made as are ever in use."""
+    free = _free.setdefault((make, *kind), [])
+    try:
+        graph = free.pop()
+    except IndexError:
+        graph = make(*kind)
+    yield graph
+    free.append(graph)  # one that failed is not used again
+
+
+def _finder() -> _Graph:
     _prepare()
     return _Graph(_FIND_PEOPLE, ("detections",), {})
 
 
-@lru_cache(maxsize=8)
-def _follower(thread: int, model: Path | None) -> _Graph:
-    """Of each thread."""
+def _follower(model: Path | None) -> _Graph:
     _prepare()
     from mediapipe.python import packet_creator
 
-    path = model or _package() / "modules" / "pose_landmark" / "pose_landmark_full.tflite"
-    # From its resource folder on: MediaPipe knows no drive letters.
-    relative = Path(os.path.relpath(path, _package().parent)).as_posix()
-    graph = _FOLLOW_PERSON.replace("MODEL", relative.replace('"', '\\"'))
-    return _Graph(graph, ("landmarks", "metric", "mask", "next_region"), {"segment": packet_creator.create_bool(True)})
+    if model is None:
+        path, name = _package() / "modules" / "pose_landmark" / "pose_landmark_full.tflite", MEDIUM
+    else:
+        path, name = model, LARGE
+    network = with_features(path.read_bytes(), name)
+    side_packets = {
+        "segment": packet_creator.create_bool(True),
+        "network": packet_creator.create_string(network),
+    }
+    return _Graph(_FOLLOW_PERSON, ("landmarks", "metric", "mask", "next_region", "features"), side_packets)
 
 
 @lru_cache(maxsize=1)

@@ -102,6 +102,9 @@ def _in_mirror(image: np.ndarray, region: Region, network: Path | None) -> Landm
         metric_points=seen.metric_points[MIRROR] * (-1, 1, 1),
         mask=np.ascontiguousarray(seen.mask[:, ::-1]),
         next_region=_flipped(seen.next_region, width),
+        region=region,
+        features=None,  # those of the mirrored picture tell of a mirrored person
+        network=seen.network,
     )
 
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 THREADS = 2
-Item, Answer = TypeVar("Item"), TypeVar("Answer")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @lru_cache(maxsize=1)

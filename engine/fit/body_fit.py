@@ -61,6 +61,10 @@ class Observations:
     """(B,) stature where known, else NaN."""
     details: tuple[Details, ...]
     """B hands and faces."""
+    angle_rad: np.ndarray
+    """(B,) how far the regions that were looked at are turned."""
+    appearance: np.ndarray
+    """(B, 256) what was seen beside landmarks; zeros where nothing else is known."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +125,24 @@ class BodyFit:
         self.prior: PosePrior = load_pose_prior()
         self.focal = FocalTerm(np.log(seen.focal_px), seen.focal_sigma)
         self._betas = betas
-        shape = ShapeTerms.of(body, seen.height_m) if betas is None else KnownShape(betas)
+        shape_terms = ShapeTerms.of(body, seen.height_m)
+        self._stature_m = shape_terms.stature_m
+        shape = shape_terms if betas is None else KnownShape(betas)
         self._priors = (PoseTerms(self.prior, body.joint_names), shape)
 
     @cached_property
     def lifted(self) -> LiftedTerms:
         """What the landmarks say in metres through the present lens."""
-        is_known = self.focal.sigma == 0
-        return LiftedTerms.of(self.skeleton, self._joint_names, self._seen, np.exp(self.focal.log_focal), is_known)
+        is_known, focal_px = self.focal.sigma == 0, np.exp(self.focal.log_focal)
+        return LiftedTerms.of(self.skeleton, self._joint_names, self._seen, focal_px, is_known, self._usual_joints())
+
+    def _usual_joints(self) -> np.ndarray:
+        """(B, 22, 3) at rest, of the known shapes, else of a body of the known stature, else of the mean one."""
+        skeleton, height_m = self.skeleton, self._seen.height_m
+        if self._betas is not None:
+            return skeleton.rest + np.einsum("jik,bk->bji", skeleton.rest_betas, self._betas)
+        size = np.where(np.isfinite(height_m), height_m / self._stature_m, 1.0)
+        return skeleton.rest * size[:, None, None]
 
     @property
     def coarse_terms(self) -> tuple:
@@ -208,8 +222,8 @@ class BodyFit:
             points_px=pixels + self.centre_px[:, None],
             cost=system.cost,
             joints=posed.joints,
-            lifted_joints=self.lifted.joints,
-            lifted_sigma_m=self.lifted.sigma_m,
+            lifted_joints=self.lifted.lifted.joints,
+            lifted_sigma_m=self.lifted.lifted.sigma_m,
         )
 
     def _paired(self, state: State, seen: Sequence[SeenOutline], rows: np.ndarray) -> ContourTerm:

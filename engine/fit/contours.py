@@ -43,7 +43,7 @@ SIGMA = 0.008
 """Standard deviation of a pair's distance, as a share of the person's size."""
 WIDTH = 3.0
 """Standard deviations at which a pair begins to count as an outlier."""
-BODY_OUTSIDE_WEIGHT, MASK_OUTSIDE_WEIGHT = 0.35, 0.15
+BODY_OUTSIDE_WEIGHT, MASK_OUTSIDE_WEIGHT = 0.55, 0.25
 """Per pair. Neighbours on an outline repeat each other, so none of them counts as a whole observation."""
 
 

@@ -12,7 +12,7 @@ from .kinematics import ALL_ROWS, UNKNOWNS, BodyPoints, Posed, Rows, Skeleton, p
 from .points import LandmarkPoints
 from .solver import System
 
-IMAGE_SIGMA = 0.015
+IMAGE_SIGMA = 0.022
 """Standard deviation of an image landmark, as a share of the person's size in the picture."""
 IMAGE_WIDTH = 3.0
 """Standard deviations at which an image landmark begins to count as an outlier."""
@@ -65,9 +65,8 @@ class LandmarkTerms:
 
     def of_rows(self, rows: np.ndarray) -> LandmarkTerms:
         """Of some of the system's people."""
-        if isinstance(self.rows, slice):
-            kept, own = rows, self.rows
-        else:
+        kept, own = rows, self.rows
+        if not isinstance(self.rows, slice):
             kept = np.flatnonzero(np.isin(self.rows, rows))
             own = np.searchsorted(rows, self.rows[kept])
         return replace(

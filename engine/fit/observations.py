@@ -30,6 +30,8 @@ def observations(
         focal_sigma=np.full(count, 0.0 if is_known else camera.fx_sigma),
         height_m=heights_m,
         details=tuple(person.details for person in people),
+        angle_rad=np.array([person.angle_rad for person in people]),
+        appearance=np.array([person.appearance for person in people]),
     )
 
 

@@ -70,7 +70,7 @@ def test_a_pixel_is_the_likeliest_person_s():
         mask = likely[..., number] > 0.5
         points = np.zeros((33, 2)), np.ones(33), np.zeros((33, 3))
         person = detect.Detection(detect._box(mask, np.zeros((0, 2))), 1.0, *points, mask, Details(None, None, None))
-        people.append((Landmarks(*points, likely[..., number], None), person))
+        people.append((Landmarks(*points, likely[..., number], None, None, None, ""), person))
     owner = likely.argmax(-1)
     for number, person in enumerate(detect._share_pixels(people)):
         np.testing.assert_array_equal(person.mask, (likely[..., number] > 0.5) & (owner == number))

@@ -21,6 +21,7 @@ from recover_body.engine.fit.solver import linearise
 from recover_body.engine.mediapipe_graphs import Details
 from recover_body.engine.raster import silhouette
 from recover_body.models.body_model import load_body
+from recover_body.models.landmark_lifter import NOTHING_SEEN
 from recover_body.models.rotations import matrix_to_rotvec, rotation_between, rotvec_to_matrix
 from recover_body.wire.frames import project
 from recover_body.wire.messages import CameraHint
@@ -76,6 +77,8 @@ def observations(marks: np.ndarray, focal_sigma: float = 0.0, focal_px: float = 
         focal_sigma=np.full(count, focal_sigma),
         height_m=np.full(count, np.nan),
         details=(NOBODY_CLOSE,) * count,
+        angle_rad=np.zeros(count),
+        appearance=np.tile(NOTHING_SEEN, (count, 1)),
     )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draws people in the thousands and asks MediaPipe about them: what the landmark lifter is trained on.
 
-    python -m recover_body.tests.synthetic.lifter_samples out/lifter --count 4000 --seed 1 --heavy HEAVY.tflite
+    python -m recover_body.tests.synthetic.lifter_samples out/lifter --count 4000 --seed 1 --large LARGE.tflite
 
 Pictures are painted, not rendered (a twentieth of the time): the landmarks' mistakes come from poses and perspective
 more than from light. Poses go well beyond the recordings: limbs of several mixed, jittered, the body turned. Lenses go
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ import numpy as np
 
 from recover_body.engine import detect, raster
 from recover_body.engine.chosen import overlap
-from recover_body.engine.mediapipe_graphs import Region, find_landmarks, find_regions
+from recover_body.engine.landmark_networks import FEATURE_STEP, LARGE
+from recover_body.engine.mediapipe_graphs import Landmarks, Region, find_landmarks, find_regions
 from recover_body.engine.synth import people
 from recover_body.models.body_model import BodyModel
 from recover_body.models.rotations import matrix_to_rotvec, rotvec_to_matrix
@@ -33,7 +35,9 @@ from .pictures import MOTIONS
 from .scenes import Camera, look_at
 
 SHARD = 50
-OUTLINE = 16
+BESIDE_OTHERS, BEHIND_OTHERS = 0.25, 0.06
+"""Share of pictures with somebody else in them, and of those in front of the person."""
+PASSERS_BY = 40
 POSES_PER_BODY = 6
 """Making a body and its clothes costs more than posing it."""
 LONGER_PX = 320
@@ -41,6 +45,8 @@ LENSES_MM = (16.0, 90.0)
 EXTENTS = (0.35, 1.35)
 """The person's size over the picture's; above 1 the picture cuts somebody off."""
 DISTANCES_M = (0.5, 8.0)
+NEAR, NEAR_M, NEAR_EXTENT = 0.25, (0.55, 1.4), 1.7
+"""Share of people who are near for sure, how near, and how much larger than the picture they may be then."""
 ASPECTS = (2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2)
 _FOUND_IOU = 0.3
 _PARTS = ({"hip", "knee", "ankle", "foot"}, {"collar", "shoulder", "elbow", "wrist"})
@@ -56,30 +62,43 @@ class Row(NamedTuple):
     visibility: np.ndarray
     metric_points: np.ndarray
     box_px: np.ndarray
-    outline: np.ndarray
-    """(16, 16) the person's mask in the square about the box, 0 to 1."""
-    is_heavy: bool
+    angle_rad: float
+    """How far the region that was looked at is turned."""
+    is_large: bool
+    """Seen by the larger landmark network."""
+    features: np.ndarray
+    """(8, 8, 288) uint8, in steps of FEATURE_STEP."""
 
 
-def shard(number: int, seed: int, clips, heavy: Path | None) -> dict[str, np.ndarray]:
+def shard(number: int, seed: int, clips, large: Path | None) -> dict[str, np.ndarray]:
     """SHARD people and what MediaPipe saw of them at several looks; see `training_set`."""
     rng = np.random.default_rng((seed, number))
     rows: list[Row] = []
+    passers_by: list[np.ndarray] = []
     people_found = drawn = 0
     while people_found < SHARD:
         if drawn % POSES_PER_BODY == 0:
             body = people.random_body(rng)
             look = people.random_look(rng, body)
             dressed = people.clothed(body, look)
-        looks = _person(rng, body, dressed, look.face_colours, clips, heavy)
+        looks = _person(rng, body, dressed, look.face_colours, clips, large, passers_by)
         rows += looks
         people_found += bool(looks)
         drawn += 1
-    return {name: np.array([getattr(row, name) for row in rows], np.float32) for name in Row._fields}
+    columns = {name: np.array([getattr(row, name) for row in rows]) for name in Row._fields}
+    return {
+        n: values if values.dtype in (np.uint8, bool) else values.astype(np.float32) for n, values in columns.items()
+    }
 
 
 def _person(
-    rng: np.random.Generator, body: BodyModel, dressed: BodyModel, colours: np.ndarray, clips, heavy: Path | None
+    rng: np.random.Generator,
+    body: BodyModel,
+    dressed: BodyModel,
+    colours: np.ndarray,
+    clips,
+    large: Path | None,
+    passers_by: list[np.ndarray],
 ) -> list[Row]:
     towards = unit(*direction(rng))
     pose, shape = random_pose(rng, body, clips, towards)[None], np.zeros((1, 0))
@@ -91,45 +110,48 @@ def _person(
     if camera is None:
         return []
     vertices_cam, joints_cam = camera.see(vertices), camera.see(joints)
-    picture = _picture(rng, vertices_cam, body.faces, colours, camera)
+    picture = _picture(rng, vertices_cam, body.faces, colours, camera, passers_by)
     outline_px = project(vertices_cam, camera.intrinsics).clip(0, (camera.width, camera.height))
     box_px = np.concatenate([outline_px.min(0), outline_px.max(0)])
     truth = (joints_cam, camera.focal_px, (camera.width, camera.height))
     for region in find_regions(picture)[:2]:
-        looks = _looks(picture, region, heavy)
-        seen = [(person, is_heavy) for person, is_heavy in looks if overlap(person.box_px, box_px) > _FOUND_IOU]
-        if seen:
-            return [
-                Row(*truth, d.points_px, d.visibility, d.metric_points, d.box_px, outline_of(d.mask, d.box_px), heavy)
-                for d, heavy in seen
-            ]
+        looks = [
+            Row(
+                *truth,
+                d.points_px,
+                d.visibility,
+                d.metric_points,
+                d.box_px,
+                r.angle_rad,
+                seen.network == LARGE,
+                _bytes(seen),
+            )
+            for d, seen, r in _looks(rng, picture, region, large)
+            if overlap(d.box_px, box_px) > _FOUND_IOU
+        ]
+        if looks:
+            return looks
     return []
 
 
-def _looks(picture: np.ndarray, region: Region, heavy: Path | None) -> list[tuple[detect.Detection, bool]]:
-    """The first and the second look at a region, and the heavy network's at the second one's."""
-    looks: list[tuple[detect.Detection, bool]] = []
-    for model in (None, None, heavy) if heavy else (None, None):
-        landmarks = find_landmarks(picture, region, model)
-        if landmarks is None:
-            break
-        person = detect.as_detection(landmarks, picture)
-        if person is not None:
-            looks.append((person, model is not None))
-        region = landmarks.next_region
-    return looks
+def _looks(
+    rng: np.random.Generator, picture: np.ndarray, region: Region, large: Path | None
+) -> Iterator[tuple[detect.Detection, Landmarks, Region]]:
+    """A first or a second look at a region, of each landmark network."""
+    if rng.random() < 0.4:
+        first = find_landmarks(picture, region)
+        if first is None:
+            return
+        region = first.next_region
+    for network in (None, large) if large else (None,):
+        landmarks = find_landmarks(picture, region, network)
+        person = None if landmarks is None else detect.as_detection(landmarks, picture)
+        if landmarks is not None and person is not None:
+            yield person, landmarks, region
 
 
-def outline_of(mask: np.ndarray, box_px: np.ndarray) -> np.ndarray:
-    """(16, 16) float32 in [0, 1]: the mask (H, W) in the square that has the box's middle and its longer side."""
-    side_px = max(box_px[2:] - box_px[:2])
-    left, top = (box_px[:2] + box_px[2:] - side_px) / 2
-    fine = 4 * OUTLINE
-    scale = fine / side_px
-    view = cv2.warpAffine(
-        mask.astype(np.float32), np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]), (fine, fine)
-    )
-    return cv2.resize(view, (OUTLINE, OUTLINE), interpolation=cv2.INTER_AREA)
+def _bytes(seen: Landmarks) -> np.ndarray:
+    return np.round(seen.features / FEATURE_STEP[seen.network]).clip(0, 255).astype(np.uint8)
 
 
 def direction(rng: np.random.Generator) -> tuple[float, float]:
@@ -170,10 +192,17 @@ def _camera(rng: np.random.Generator, vertices: np.ndarray, head: np.ndarray, ou
     radius_m = np.linalg.norm(vertices - middle, axis=1).max()
     aspect = float(rng.choice(ASPECTS))
     width, height = round(LONGER_PX * min(aspect, 1)), round(LONGER_PX / max(aspect, 1))
+    is_near = rng.random() < NEAR
     for _ in range(30):
         lens_mm = math.exp(rng.uniform(*np.log(LENSES_MM)))
-        extent = rng.uniform(*EXTENTS)
-        distance_m = 2 * radius_m * lens_mm / FULL_FRAME_MM / extent
+        if is_near:  # as selfies and crowded rooms have it; from afar perspective tells little
+            distance_m = rng.uniform(*NEAR_M)
+            extent = 2 * radius_m * lens_mm / FULL_FRAME_MM / distance_m
+            if not EXTENTS[0] < extent < NEAR_EXTENT:
+                continue
+        else:
+            extent = rng.uniform(*EXTENTS)
+            distance_m = 2 * radius_m * lens_mm / FULL_FRAME_MM / extent
         target = middle + rng.normal(0, 0.12, 3) * min(distance_m, 1.5)
         if extent > 1:
             target = 0.4 * middle + 0.6 * head + rng.normal(0, 0.15, 3)
@@ -185,19 +214,50 @@ def _camera(rng: np.random.Generator, vertices: np.ndarray, head: np.ndarray, ou
 
 
 def _picture(
-    rng: np.random.Generator, vertices_cam: np.ndarray, faces: np.ndarray, colours: np.ndarray, camera: Camera
+    rng: np.random.Generator,
+    vertices_cam: np.ndarray,
+    faces: np.ndarray,
+    colours: np.ndarray,
+    camera: Camera,
+    passers_by: list[np.ndarray],
 ) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: the person under one light before shapes and stains."""
+    """(H, W, 3) uint8 RGB: the person under one light before shapes, stains and at times somebody else."""
     light = rng.normal(size=3)
     light[1:] = -abs(light[1:]) * (rng.uniform(0.3, 1.5), rng.choice((1, 1, -0.5)))
     look = raster.Look(tuple(map(tuple, colours * 255)), tuple(light), rng.uniform(0.1, 0.6), rng.uniform(0, 0.1))
     size = (camera.intrinsics, camera.width, camera.height)
     drawn = raster.shade(vertices_cam, faces, *size, np.arange(len(faces)), look)
     covered = drawn[..., 3:] / 255
-    picture = drawn[..., :3] * covered + _background(rng, camera.width, camera.height) * (1 - covered)
+    background = _background(rng, camera.width, camera.height)
+    chance = rng.random()
+    if passers_by and chance < BESIDE_OTHERS:
+        _paste(rng, background, passers_by[rng.integers(len(passers_by))])
+    picture = drawn[..., :3] * covered + background * (1 - covered)
+    if passers_by and chance < BEHIND_OTHERS:
+        _paste(rng, picture, passers_by[rng.integers(len(passers_by))])
+    _remember(passers_by, drawn)
     picture = picture * rng.uniform(0.6, 1.4) + rng.normal(0, rng.uniform(0, 10), picture.shape)
     picture = picture.clip(0, 255).astype(np.uint8)
     return cv2.GaussianBlur(picture, (3, 3), rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else picture
+
+
+def _remember(passers_by: list[np.ndarray], drawn: np.ndarray) -> None:
+    rows, columns = np.flatnonzero(drawn[..., 3].any(1)), np.flatnonzero(drawn[..., 3].any(0))
+    if len(rows):
+        passers_by.append(drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        del passers_by[:-PASSERS_BY]
+
+
+def _paste(rng: np.random.Generator, picture: np.ndarray, rgba: np.ndarray) -> None:
+    """Put somebody into a picture (H, W, 3), anywhere and at any size up to its own."""
+    height, width = picture.shape[:2]
+    scale = rng.uniform(0.3, 1.0) * min(1.0, height / rgba.shape[0], width / rgba.shape[1])
+    small = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    left = int(rng.uniform(-0.5 * small.shape[1], width - 0.5 * small.shape[1]))
+    top = int(rng.uniform(-0.2 * small.shape[0], height - 0.7 * small.shape[0]))
+    small = small[max(-top, 0) : height - top, max(-left, 0) : width - left]
+    target = picture[max(top, 0) :, max(left, 0) :][: small.shape[0], : small.shape[1]]
+    np.copyto(target, small[..., :3].astype(target.dtype), where=small[..., 3:] > 0)
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
@@ -225,17 +285,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=4000, help="people (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--heavy", type=Path, metavar="TFLITE", help="the larger landmark network, to learn it too")
+    parser.add_argument("--large", type=Path, metavar="TFLITE", help="the larger landmark network, to learn it too")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     clips = poses.load_clips(MOTIONS)
     for number in range(math.ceil(options.count / SHARD)):
         path = options.folder / f"{options.seed:03}_{number:04}.npz"
         if not path.exists():
-            made = shard(number, options.seed, clips, options.heavy)
+            made = shard(number, options.seed, clips, options.large)
             part = path.with_suffix(".part")
             with part.open("wb") as stream:
-                np.savez_compressed(stream, **made)
+                np.savez(stream, **made)
             part.rename(path)
         print(f"\r{(number + 1) * SHARD} of {options.count}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

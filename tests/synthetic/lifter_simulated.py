@@ -85,6 +85,10 @@ def _seen(rng: np.random.Generator, name: str, pose: np.ndarray, towards: np.nda
     )
     metric = _metric(rng, marks_cam, points_px, focal_px, hidden)
     rows = dict(joints_cam=joints_cam, focal_px=focal_px, picture_size=size, points_px=points_px)
+    # Nobody has looked at a region: it may be turned as MediaPipe's are, or not at all.
+    up_px = points_px[:, 11:13].mean(1) - points_px[:, 23:25].mean(1)
+    angle_rad = np.arctan2(up_px[:, 0], -up_px[:, 1]) + rng.normal(0, 0.2, count)
+    rows |= dict(angle_rad=np.where(rng.random(count) < 0.5, 0, angle_rad))
     rows |= dict(visibility=visibility, metric_points=metric, box_px=box_px)
     return {name: value[good] for name, value in rows.items()}
 
