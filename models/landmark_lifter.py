@@ -39,8 +39,9 @@ picture in sizes of the person and how far off, ln of true over presumed focal l
 SIGMA_RANGE_M = (0.01, 0.5)
 SIGMA_RANGE = (0.003, 0.5)
 """Of joints in the picture, in sizes of the person."""
-SIGMAS_PER_SCALE = 1.14
-"""The lens is believed with the density exp(-d / scale): within so many scales lie as many as within one sigma."""
+SIGMAS_PER_SCALE = 1.3
+"""The lens is believed with the density exp(-d / scale): within 1.14 scales lie as many as within one sigma. More on
+rendered pictures, which it has not learned from: with this, 69 % of 301 people's lenses lie within the stated sigma."""
 LEAST_EVIDENCE = 0.05
 """About the lens, as a precision of ln(focal); keeps what was seen finite where nothing was."""
 _HIPS = (23, 24)
