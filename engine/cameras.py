@@ -110,6 +110,11 @@ class FilmedCamera(Pinhole):
         return None if self.track.is_static else self.track.T_world_camera
 
 
+def assumed_focal_px(width, height):
+    """Of pictures of which nothing is known; numbers or arrays."""
+    return np.hypot(width, height) / (2 * math.tan(ASSUMED_DIAGONAL_FOV_RAD / 2))
+
+
 def initial_camera(width: int, height: int, hint: CameraHint, exif_focal_36mm: float | None) -> Pinhole:
     """The best that is known before anybody has been found.
 
@@ -123,7 +128,7 @@ def initial_camera(width: int, height: int, hint: CameraHint, exif_focal_36mm: f
     elif exif_focal_36mm is not None and hint.use_exif:
         focal_px, source, sigma = exif_focal_36mm / FULL_FRAME_MM * longer, "exif", EXIF_SIGMA
     else:
-        focal_px = math.hypot(width, height) / (2 * math.tan(ASSUMED_DIAGONAL_FOV_RAD / 2))
+        focal_px = assumed_focal_px(width, height)
         source, sigma = "assumed", ASSUMED_SIGMA
     cx_px = width / 2 if hint.cx_px is None else hint.cx_px
     cy_px = height / 2 if hint.cy_px is None else hint.cy_px

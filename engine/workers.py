@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads that look at pictures side by side. They are kept for good, since each keeps networks of its own."""
+"""Threads that look at pictures side by side, kept for good."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class BodyFit:
         """(B, 22, 3) at rest, of the known shapes, else of a body of the known stature, else of the mean one."""
         skeleton, height_m = self.skeleton, self._seen.height_m
         if self._betas is not None:
-            return skeleton.rest + np.einsum("jik,bk->bji", skeleton.rest_betas, self._betas)
+            return skeleton.rest_joints(self._betas)
         size = np.where(np.isfinite(height_m), height_m / self._stature_m, 1.0)
         return skeleton.rest * size[:, None, None]
 

@@ -56,7 +56,8 @@ def fit_keys(
     seen = observations(sightings, camera, heights_m, keep_camera)
     if not keep_camera:
         camera = lens_as_seen(camera, seen, whose)
-        seen = observations(sightings, camera, heights_m)
+        count = len(sightings)
+        seen = replace(seen, focal_px=camera.focals_px(count), focal_sigma=np.full(count, camera.fx_sigma))
     problem = BodyFit(seen, request.body)
     state, system = problem.from_landmarks()
     if not keep_camera:
@@ -76,6 +77,8 @@ def lens_as_seen(camera: Pinhole, seen: Observations, whose: np.ndarray) -> Pinh
     """
     count = len(whose)
     counts = seen.appearance.any(1) & (np.bincount(whose)[whose] == 1)
+    if not counts.any():
+        return camera
     lifted = look_through(seen, np.full(count, camera.fx_px), np.zeros(count, bool))
     evidence = counts / lifted.log_focal_sigma**2
     precision = 1 / camera.fx_sigma**2 + evidence.sum()

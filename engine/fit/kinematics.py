@@ -140,10 +140,14 @@ class Skeleton:
     path: np.ndarray
     """(22, 22) 1 where joint [column] lies on the way from the pelvis to joint [row], itself included."""
 
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        """(B, 10) -> (B, 22, 3) metres."""
+        return self.rest + np.einsum("jik,bk->bji", self.rest_betas, betas)
+
     def pose(self, state: State) -> Posed:
         """Forward kinematics."""
         count = len(state.place)
-        rest = self.rest + np.einsum("jik,bk->bji", self.rest_betas, state.betas)
+        rest = self.rest_joints(state.betas)
         rotations = np.empty((count, BODY_JOINTS, 3, 3))
         rotations[:, 0] = state.rotations[:, 0]
         for level in self.levels:

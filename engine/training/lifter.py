@@ -15,10 +15,9 @@ Apache-2.0. Every person is learned through the true lens, marked as known, and 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ from ...models.landmark_lifter import (
     mirrored_joints,
     points_in_sizes,
 )
-from ..cameras import ASSUMED_DIAGONAL_FOV_RAD
+from ..cameras import assumed_focal_px
 from ..landmark_networks import FEATURE_STEP, LARGE, MEDIUM
 from .landmark_branches import branch_weights
 
@@ -171,7 +170,7 @@ def _learned(get: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     """What is seen, joints, points and lens of `Samples`."""
     count = len(get["focal_px"])
     centre_px = get["picture_size"][:, None] / 2
-    presumed_px = np.linalg.norm(get["picture_size"], axis=1) / (2 * math.tan(ASSUMED_DIAGONAL_FOV_RAD / 2))
+    presumed_px = assumed_focal_px(*get["picture_size"].T)
     size_px = np.linalg.norm(get["box_px"][:, 2:] - get["box_px"][:, :2], axis=1)
     joints_px = get["joints_cam"][..., :2] / np.maximum(get["joints_cam"][..., 2:], 0.05)
     joints_px = joints_px * get["focal_px"][:, None, None]
@@ -263,8 +262,8 @@ class Course:
         seen[mirror] = torch.from_numpy(mirrored(seen[mirror].numpy()))
         for name in ("joints", "points"):
             true[name][mirror] = torch.from_numpy(mirrored_joints(true[name][mirror].numpy()))
-        nothing = torch.zeros(SIMULATED, APPEARANCE + 1)
-        inputs.append(self.standard(seen, nothing[:, 1:], nothing[:, :1] > 0))
+        unseen = torch.zeros(SIMULATED, 1, dtype=torch.bool)
+        inputs.append(self.standard(seen, torch.zeros(SIMULATED, APPEARANCE), unseen))
         truths.append(true)
         x = torch.cat(inputs)
         seen = x[:, :SEEN].clamp(-OUTLIER, OUTLIER) + JITTER * torch.randn(len(x), SEEN)
@@ -287,22 +286,26 @@ class Course:
         self.network.eval()
         lines = []
         for people in self.test.values():
-            for lens, title in ((0, "lens known"), (1, "presumed")):
-                for is_blind in (False, True):
-                    found: dict[str, list[torch.Tensor]] = {"mm": [], "%": [], "lens": [], "in 1 sigma": []}
-                    for n in torch.arange(len(people.seen)).split(256):
-                        seen, features, true = people.rows(n, torch.full((len(n),), lens))
-                        appearance = self.network.appearance(features, people.network)
-                        told = self.network(self.standard(seen, appearance, torch.full((len(n), 1), not is_blind)))
-                        joints, points = (told[k].reshape(true[k].shape) for k in ("joints", "points"))
-                        found["mm"].append(1000 * _length(joints - true["joints"])[:, 1:].mean(1))
-                        found["%"].append(100 * _length(points - true["points"]).mean(1).clamp(max=1))
-                        off = (told["lens"][:, 0] - true["lens"]).abs()
-                        found["lens"].append(off)
-                        found["in 1 sigma"].append((off < told["lens"][:, 1].exp()).float())
-                    numbers = ", ".join(f"{name} {torch.cat(part).mean():.3g}" for name, part in found.items())
-                    lines.append(f"  {people.network}, {title}, {'landmarks alone' if is_blind else 'seen'}: {numbers}")
+            for lens, is_blind in product((0, 1), (False, True)):
+                parts = [self._errors(people, n, lens, is_blind) for n in torch.arange(len(people.seen)).split(256)]
+                numbers = ", ".join(f"{name} {torch.cat([p[name] for p in parts]).mean():.3g}" for name in parts[0])
+                words = ("lens known", "presumed")[lens], "landmarks alone" if is_blind else "seen"
+                lines.append(f"  {people.network}, {', '.join(words)}: {numbers}")
         return "\n".join(lines)
+
+    def _errors(self, people: Samples, n: torch.Tensor, lens: int, is_blind: bool) -> dict[str, torch.Tensor]:
+        """Of people number `n`, each (N,)."""
+        seen, features, true = people.rows(n, torch.full((len(n),), lens))
+        appearance = self.network.appearance(features, people.network)
+        told = self.network(self.standard(seen, appearance, torch.full((len(n), 1), not is_blind)))
+        joints, points = (told[name].reshape(true[name].shape) for name in ("joints", "points"))
+        off = (told["lens"][:, 0] - true["lens"]).abs()
+        return {
+            "mm": 1000 * _length(joints - true["joints"])[:, 1:].mean(1),
+            "%": 100 * _length(points - true["points"]).mean(1).clamp(max=1),
+            "lens": off,
+            "in 1 sigma": (off < told["lens"][:, 1].exp()).float(),
+        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `load_lifter` reads, in float16."""
